@@ -1,0 +1,68 @@
+/* Authentication and authorisation: from an Authorization header to one may().
+ *
+ * Users live in the database (table user); tokens are ES256 JWS signed with a key that lives there
+ * too. Verdicts on passwords and verified tokens are cached in bounded memory: passwords under a
+ * per-process key, tokens under the SHA-256 of their text, each until it expires or the principal
+ * changes. */
+#pragma once
+
+#include "auth/principal.h"
+#include "db/db.h"
+
+struct auth;
+
+enum auth_anonymous { AUTH_ANONYMOUS_NONE, AUTH_ANONYMOUS_PULL, AUTH_ANONYMOUS_PUSH };
+
+struct auth_config {
+    enum auth_anonymous anonymous;
+    uint64_t token_lifetime_ms;
+    unsigned bcrypt_cost;
+    unsigned password_checks_max; /* concurrent bcrypt computations */
+    unsigned password_queue_max;  /* waiting for one; more: ERR_TOO_MANY_REQUESTS */
+    uint64_t password_cache_ms;
+    bool create_on_push;          /* projects.create_on_push */
+};
+
+/* Loads or creates the signing key. Blocks. */
+NODISCARD enum err auth_new(struct auth **ret, struct db *db, const struct auth_config *config);
+void auth_free(struct auth *auth);
+const struct auth_config *auth_config(const struct auth *auth);
+
+/* First start: creates the user admin when there is none. `password` empty: one is generated and
+ * returned in *generated (arena); otherwise *generated has p == NULL. */
+NODISCARD enum err auth_ensure_admin(struct auth *auth, str password, struct arena *a,
+                                     str *generated);
+
+/* Verifies an Authorization header value (p == NULL: none). Worker; may block on bcrypt.
+ *   no header               anonymous, OK
+ *   Basic                   the user, or ERR_UNAUTHORIZED; ERR_TOO_MANY_REQUESTS when too many
+ *                           password checks wait
+ *   Bearer                  principal and ceiling, or ERR_UNAUTHORIZED (malformed, bad signature,
+ *                           expired, user gone)
+ *   Basic with empty user   anonymous (clients without credentials send it)
+ * `service` is the audience a token must have. Strings in *ret live in the arena. */
+NODISCARD enum err auth_verify(struct auth *auth, struct db_conn *conn, str authorization,
+                               str service, struct arena *a, struct credentials *ret);
+
+/* Signs a token. `account` is the principal's name, empty for anonymous. Text in the arena.
+ * (distribution "Token Authentication Specification"; RFC 7515, 7519) */
+NODISCARD enum err auth_token_sign(struct auth *auth, const struct principal *who, str service,
+                                   const struct grant *grants, size_t grant_n, struct arena *a,
+                                   str *ret, int64_t *issued_at_us);
+/* JSON Web Key Set of the public keys (RFC 7517). */
+str auth_jwks(struct auth *auth, struct arena *a);
+
+/* The one decision: may this principal do this (one action) to this repository, as of now?
+ * `repository` is canonical ("project/rest"); for ACTION_CATALOG it is empty. Answers OK, or
+ * ERR_DENIED, or a database error. Does not look at ceilings: see auth_allows. */
+NODISCARD enum err may(const struct auth *auth, struct db_conn *conn, const struct principal *who,
+                       enum action action, str repository);
+
+/* token ceiling and may(): what every handler asks. */
+NODISCARD enum err auth_allows(const struct auth *auth, struct db_conn *conn,
+                               const struct credentials *who, enum action action, str repository);
+
+/* Parses one scope `type[(class)]:name:action[,action]*`, split at the first and the last colon;
+ * one-component repository names become library/<name> in grant->name. Unknown types and actions
+ * are dropped: false when nothing is left. Pure. */
+NODISCARD bool scope_parse(struct arena *a, str scope, struct grant *ret);

@@ -1,0 +1,22 @@
+/* Time and randomness. Any thread. */
+#pragma once
+
+#include "base/str.h"
+
+#include <time.h>
+
+/* Microseconds since 1970, UTC. What is stored and shown. */
+int64_t clock_wall_us(void);
+/* Milliseconds of the monotonic clock. What timeouts are measured with. */
+uint64_t clock_mono_ms(void);
+uint64_t clock_mono_us(void);
+
+enum { CLOCK_RFC3339_LEN = 27, CLOCK_HTTP_LEN = 29 };
+
+/* "2026-01-31T12:34:56.123456Z"; writes 27 bytes and no NUL. */
+str clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN]);
+/* "Sat, 31 Jan 2026 12:34:56 GMT" (RFC 9110 5.6.7); writes 29 bytes and no NUL. */
+str clock_http_date(int64_t wall_us, char out[CLOCK_HTTP_LEN]);
+
+/* Fills with bytes from the kernel; aborts when it has none. */
+void random_bytes(void *out, size_t n);

@@ -1,0 +1,51 @@
+/* The blob store: content-addressed bytes under unique keys. Knows nothing of repositories.
+ *
+ * Files: DIR/blobs/xx/<store_key> for blobs, DIR/uploads/<uuid> for uploads in progress. A store
+ * key is 32 hexadecimal digits, drawn fresh for each publication and never reused, so unlinking a
+ * dead blob can never hit a new one; `xx` is its first two digits. A blob exists when the database
+ * says so: a file without a row is a stray, harmless and swept by fsck.
+ *
+ * Every call may block; call from workers. Another kind of store (S3) fills the same table. */
+#pragma once
+
+#include "base/err.h"
+#include "loop/file.h"
+
+enum { STORE_KEY_LEN = 32 };
+
+struct store;
+
+/* An upload's bytes while they are being received. One writer at a time. */
+struct store_upload;
+
+/* Opens or creates the store below `dir` (fsyncing what it creates). */
+NODISCARD enum err store_open(struct store **ret, str dir, struct arena *a, struct error *why);
+void store_close(struct store *s);
+
+/* Opens the upload file `uuid`, creating it when `offset` is 0, and cuts it to `offset` bytes: what
+ * lies behind was never acknowledged. ERR_NOT_FOUND when it is missing or shorter than offset. */
+NODISCARD enum err store_upload_open(struct store *s, str uuid, uint64_t offset,
+                                     struct store_upload **ret);
+/* Closes without losing anything that was synced. NULL-safe. */
+void store_upload_close(struct store_upload *u);
+/* Writes at `offset`. Starts writeback every few MiB so that the final sync is short. */
+NODISCARD enum err store_upload_write(struct store_upload *u, uint64_t offset, str bytes);
+/* Reads back (for hashing again after a restart, or with another algorithm). *got < n only at the
+ * end of the file. Any number of threads. */
+NODISCARD enum err store_upload_read(struct store_upload *u, uint64_t offset, void *p, size_t n,
+                                     size_t *got);
+/* Makes the first `size_bytes` durable: cuts, fdatasync, and the directory entry the first time. */
+NODISCARD enum err store_upload_sync(struct store_upload *u, uint64_t size_bytes);
+/* Makes the bytes durable and moves them under a fresh store key: fsync, rename, fsync of the
+ * directory. Consumes (closes) u on success only. */
+NODISCARD enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes,
+                                        char key[STORE_KEY_LEN]);
+/* Removes the upload's file, open or not. Missing is fine. */
+NODISCARD enum err store_upload_discard(struct store *s, str uuid);
+
+/* Opens a blob for reading. ERR_NOT_FOUND when the file is missing, ERR_IO when its size is not
+ * size_bytes. */
+NODISCARD enum err store_blob_open(struct store *s, str key, uint64_t size_bytes,
+                                   struct file **ret);
+/* Removes a blob's file. Missing is fine. */
+NODISCARD enum err store_blob_unlink(struct store *s, str key);

@@ -1,0 +1,119 @@
+-- The data model. Read this first: every fact Berth keeps is a row here; the bytes of blobs are
+-- files (see blob/store.h). Times are microseconds since 1970. Digests are stored form: one
+-- algorithm byte (1 sha256, 2 sha512, 0 other) and the hash.
+
+CREATE TABLE user (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL,               -- bcrypt
+    admin         INTEGER NOT NULL DEFAULT 0,
+    epoch         INTEGER NOT NULL DEFAULT 0,  -- moves when cached verdicts about the user end
+    created_at    INTEGER NOT NULL
+) STRICT;
+
+-- Keys that sign tokens. The newest signs; older ones verify until retired.
+CREATE TABLE signing_key (
+    kid        TEXT PRIMARY KEY,               -- RFC 7638 thumbprint
+    pem        TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE project (
+    id         INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,           -- first component of its repositories' names
+    public     INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL,                  -- principal's name, empty: anonymous or first start
+    size_bytes INTEGER NOT NULL DEFAULT 0      -- running total: distinct linked blobs, manifests
+) STRICT;
+
+CREATE TABLE repository (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT, -- a re-created one gets a new id and no history
+    project    INTEGER NOT NULL REFERENCES project (id),
+    full_name  TEXT NOT NULL UNIQUE,           -- "project/rest", the catalog's order
+    created_at INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL DEFAULT 0      -- running total: linked blobs and manifests
+) STRICT;
+CREATE INDEX repository_project ON repository (project, full_name);
+
+CREATE TABLE blob (
+    id         INTEGER PRIMARY KEY,
+    digest     BLOB NOT NULL UNIQUE,
+    size_bytes INTEGER NOT NULL,
+    store_key  TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL                -- last push or mount: collection waits after it
+) STRICT;
+
+-- Only a link makes a blob readable in a repository.
+CREATE TABLE repository_blob (
+    repository INTEGER NOT NULL REFERENCES repository (id),
+    blob       INTEGER NOT NULL REFERENCES blob (id),
+    linked_at  INTEGER NOT NULL,
+    PRIMARY KEY (repository, blob)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX repository_blob_blob ON repository_blob (blob, repository);
+
+-- One body per digest, byte for byte as pushed. Facts below are read out of it once.
+CREATE TABLE manifest_body (
+    id            INTEGER PRIMARY KEY,
+    digest        BLOB NOT NULL UNIQUE,
+    media_type    TEXT NOT NULL,
+    artifact_type TEXT,                        -- as referrers lists show it
+    subject       BLOB,                        -- digest it is about
+    size_bytes    INTEGER NOT NULL,
+    bytes         BLOB NOT NULL                -- last column: lists never read past the others
+) STRICT;
+
+CREATE TABLE manifest (
+    repository INTEGER NOT NULL REFERENCES repository (id),
+    body       INTEGER NOT NULL REFERENCES manifest_body (id),
+    pushed_at  INTEGER NOT NULL,
+    pushed_by  TEXT NOT NULL,
+    PRIMARY KEY (repository, body)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_by_body ON manifest (body, repository);
+
+-- Children of an index that are manifests.
+CREATE TABLE manifest_child (
+    parent   INTEGER NOT NULL REFERENCES manifest_body (id),
+    position INTEGER NOT NULL,
+    digest   BLOB NOT NULL,
+    PRIMARY KEY (parent, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_child_digest ON manifest_child (digest, parent);
+
+-- Content a manifest names as blobs: config, layers, and an index's children of other types.
+CREATE TABLE manifest_blob (
+    parent   INTEGER NOT NULL REFERENCES manifest_body (id),
+    position INTEGER NOT NULL,
+    digest   BLOB NOT NULL,
+    PRIMARY KEY (parent, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_blob_digest ON manifest_blob (digest, parent);
+
+-- A tag is a row per lifetime. No foreign key to the manifest: history outlives it.
+CREATE TABLE tag (
+    id         INTEGER PRIMARY KEY,
+    repository INTEGER NOT NULL REFERENCES repository (id),
+    name       TEXT NOT NULL,
+    digest     BLOB NOT NULL,                  -- the one it was made with
+    from_at    INTEGER NOT NULL,
+    from_by    TEXT NOT NULL,
+    until_at   INTEGER,                        -- NULL: now
+    until_by   TEXT
+) STRICT;
+CREATE UNIQUE INDEX tag_now ON tag (repository, name) WHERE until_at IS NULL;
+CREATE INDEX tag_digest_now ON tag (repository, digest) WHERE until_at IS NULL;
+CREATE INDEX tag_history ON tag (repository, name, from_at);
+
+CREATE TABLE upload (
+    uuid         TEXT PRIMARY KEY,
+    repository   INTEGER NOT NULL REFERENCES repository (id),
+    principal    TEXT NOT NULL,
+    algorithm    INTEGER NOT NULL,             -- digest algorithm that is computed while receiving
+    offset_bytes INTEGER NOT NULL,             -- acknowledged: these bytes were synced
+    created_at   INTEGER NOT NULL,
+    touched_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX upload_touched ON upload (touched_at);

@@ -1,0 +1,67 @@
+/* The response plan: what a handler returns and a reactor transmits.
+ *
+ * A plan is a status, headers and a list of segments, each memory or a range of a file, so a slow
+ * downloader never holds a worker. Built on one thread, then handed over whole. */
+#pragma once
+
+#include "http/body.h"
+#include "http/request.h"
+#include "loop/file.h"
+
+enum { RESPONSE_HEADERS_MAX = 32 };
+
+struct segment {
+    struct segment *next;
+    struct file *file; /* NULL: memory */
+    str memory;        /* lives in the request's arena, or forever */
+    uint64_t offset;
+    uint64_t n;
+};
+
+struct response {
+    struct request *req;
+    int status; /* 0: not set yet */
+    struct field headers[RESPONSE_HEADERS_MAX];
+    size_t header_n;
+    struct segment *first, **last;
+    uint64_t body_bytes; /* sum of the segments; what Content-Length says */
+    struct sink *sink;   /* set instead of a status: stream the request body into it */
+    bool close;          /* close the connection after this response */
+};
+
+void response_init(struct response *res, struct request *req);
+/* Drops file references. */
+void response_release(struct response *res);
+/* Back to "not set": status, headers and segments are dropped. */
+void response_clear(struct response *res);
+
+/* `name` as it shall appear, a literal. `value` is not copied. Values with CR, LF or NUL, and
+ * headers past RESPONSE_HEADERS_MAX, abort: they are programming errors, input never gets here
+ * unescaped. */
+void response_header(struct response *res, const char *name, str value);
+void response_header_u64(struct response *res, const char *name, uint64_t value);
+void response_header_printf(struct response *res, const char *name, const char *fmt, ...)
+    PRINTF(3, 4);
+
+/* Appends a segment. Memory is not copied. The file reference is taken over. */
+void response_memory(struct response *res, str bytes);
+void response_file(struct response *res, struct file *f, uint64_t offset, uint64_t n);
+
+/* status + Content-Type: application/json + body. */
+void response_json(struct response *res, int status, str body);
+
+/* A representation to be served with conditions and ranges (RFC 9110 13, 14): decides between 200,
+ * 206 (single or multipart/byteranges, parts in request order), 304, 412 and 416, and sets ETag,
+ * Accept-Ranges, Content-Type, Content-Range. HEAD ignores Range. Takes over the file reference.
+ * Abuse (more than ranges_max parts, or parts that sum to more than the size) is answered with the
+ * whole representation, never 416. */
+struct entity {
+    str etag; /* with its quotes; strong */
+    str type;
+    str cache_control; /* empty: none */
+    struct file *file; /* NULL: memory */
+    str memory;
+    uint64_t size_bytes;
+    bool ranges;       /* ranges are served */
+};
+NODISCARD enum err response_entity(struct response *res, struct entity *entity);

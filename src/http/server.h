@@ -1,0 +1,56 @@
+/* The HTTP server: listeners, reactors, connections. Everything above it is a handler. */
+#pragma once
+
+#include "http/router.h"
+
+struct http_server;
+
+/* Bounds and times; all from the option table (conf/options.def, sections limits and timeouts). */
+struct http_limits {
+    unsigned connections_max;
+    uint64_t head_bytes_max;
+    unsigned head_fields_max;
+    uint64_t target_bytes_max;
+    uint64_t body_bytes_max;        /* BODY_SMALL default */
+    uint64_t receive_memory_bytes;  /* all bodies in flight */
+    uint64_t upload_window_bytes;   /* one body in flight */
+    unsigned ranges_max;
+    uint64_t head_ms;      /* first byte to complete head */
+    uint64_t idle_ms;      /* between requests */
+    uint64_t body_ms;      /* window over which body_rate_min is required */
+    uint64_t body_bytes_per_second_min;
+    uint64_t send_ms;      /* without any progress while sending */
+    uint64_t drain_ms;     /* lingering close after an early refusal */
+};
+
+struct http_config {
+    const str *listen; /* "address:port", "[v6]:port" */
+    size_t listen_n;
+    unsigned reactors_n;
+    struct http_limits limits;
+    const str *trusted_proxies; /* addresses or CIDR blocks */
+    size_t trusted_proxy_n;
+    struct router router;
+    struct pool *pool;
+    void *app; /* request.app */
+    /* Worker or reactor; must not block. Turns an error into the response (JSON body, challenge
+     * headers). `req->error` has the details. req->route may be NULL. */
+    void (*render_error)(struct request *req, struct response *res, enum err e);
+    /* Reactor; must not block. After the last byte was handed to the kernel or the connection
+     * ended: for the access log. */
+    void (*on_done)(const struct request *req, int status, uint64_t body_in_bytes,
+                    uint64_t body_out_bytes, uint64_t elapsed_us);
+};
+
+/* Binds and listens. On failure `why` names the address and the reason. */
+NODISCARD enum err http_server_new(struct http_server **ret, const struct http_config *config,
+                                   struct arena *a, struct error *why);
+/* Starts the reactor threads and accepts. */
+NODISCARD enum err http_server_start(struct http_server *s);
+/* The n-th bound address as "address:port" (the port the kernel chose for :0), p == NULL past the
+ * last. */
+str http_server_address(const struct http_server *s, size_t n);
+/* Any thread: stops accepting, closes idle connections, lets transfers finish for up to grace_ms,
+ * then closes the rest and joins the reactors. Blocks. */
+void http_server_drain(struct http_server *s, uint64_t grace_ms);
+void http_server_free(struct http_server *s);

@@ -1,0 +1,47 @@
+/* The worker pool: the threads on which handlers may block, and strands, which are serial queues
+ * on top of it.
+ *
+ * The queue is bounded: a full one refuses with ERR_OVERLOADED, which becomes 503. Strand steps and
+ * pool_submit_always are exempt: their number is bounded by what was admitted before (the receive
+ * budget, open requests). */
+#pragma once
+
+#include "loop/reactor.h"
+
+#include <pthread.h>
+
+struct pool;
+
+enum { WORKER_NONE = -1 }; /* "not on a worker" where a worker's index is asked for */
+
+/* `index` (0 .. threads_n - 1) tells the job which worker it is on, and so which database reader it
+ * may use. The job may free itself. */
+struct job {
+    struct job *next;
+    void (*run)(struct job *j, int worker);
+};
+
+NODISCARD enum err pool_new(struct pool **ret, unsigned threads_n, unsigned queue_max);
+/* Runs what is queued, then joins the threads. */
+void pool_free(struct pool *p);
+unsigned pool_threads(const struct pool *p);
+
+/* Any thread. ERR_OVERLOADED when queue_max jobs wait. */
+NODISCARD enum err pool_submit(struct pool *p, struct job *j);
+/* Any thread. For work that must happen because something was admitted already. */
+void pool_submit_always(struct pool *p, struct job *j);
+
+/* Serial queue: tasks run one at a time, in order, on some worker. */
+struct strand {
+    struct job job;
+    struct pool *pool;
+    pthread_mutex_t lock; /* guards the list and `busy` */
+    struct task *head, **tail;
+    bool busy;
+};
+
+void strand_init(struct strand *s, struct pool *p);
+/* The strand must be idle and empty. */
+void strand_release(struct strand *s);
+/* Any thread. */
+void strand_post(struct strand *s, struct task *t);
