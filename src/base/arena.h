@@ -30,7 +30,7 @@ void *arena_alloc(struct arena *a, size_t n);
 /* Array of `n` zeroed elements; aborts on overflow of the product. */
 void *arena_array(struct arena *a, size_t n, size_t size);
 
-#define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))
+#define ARENA_NEW(a, type)      ((type *)arena_alloc((a), sizeof(type)))
 #define ARENA_ARRAY(a, n, type) ((type *)arena_array((a), (n), sizeof(type)))
 
 /* Copy of the slice; the result also has a NUL after it. */

@@ -14,7 +14,10 @@ struct buf {
     bool full;    /* an append did not fit */
 };
 
-#define BUF_INIT(limit_bytes) {.limit = (limit_bytes)}
+#define BUF_INIT(limit_bytes)  \
+    {                          \
+        .limit = (limit_bytes) \
+    }
 #define BUF_CLEANUP __attribute__((cleanup(buf_release)))
 
 void buf_release(struct buf *b);

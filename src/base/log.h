@@ -45,11 +45,11 @@ bool log_enabled(enum log_level level);
 /* Writes one event. Fields with an empty string are left out. Longer than 8 KiB: cut. */
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
-#define LOG(level, event, ...)                                                                     \
-    do {                                                                                           \
-        if (log_enabled(LOG_##level)) {                                                            \
-            struct log_field log_fields_[] = {__VA_ARGS__};                                        \
-            log_event(LOG_##level, event, log_fields_,                                             \
-                      sizeof log_fields_ / sizeof log_fields_[0]);                                 \
-        }                                                                                          \
+#define LOG(level, event, ...)                                     \
+    do {                                                           \
+        if (log_enabled(LOG_##level)) {                            \
+            struct log_field log_fields_[] = {__VA_ARGS__};        \
+            log_event(LOG_##level, event, log_fields_,             \
+                      sizeof log_fields_ / sizeof log_fields_[0]); \
+        }                                                          \
     } while (0)

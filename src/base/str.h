@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define NODISCARD __attribute__((warn_unused_result))
+#define NODISCARD         __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 typedef struct {
@@ -20,7 +20,10 @@ typedef struct {
 /* A slice of a string literal: STR("abc"). */
 #define STR(lit) ((str){"" lit, sizeof(lit) - 1})
 /* The same for static initialisers. */
-#define STR_INIT(lit) {"" lit, sizeof(lit) - 1}
+#define STR_INIT(lit)           \
+    {                           \
+        "" lit, sizeof(lit) - 1 \
+    }
 /* printf("%.*s", STR_ARG(s)) */
 #define STR_ARG(s) (int)(s).n, ((s).p ? (s).p : "")
 

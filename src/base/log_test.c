@@ -1,0 +1,56 @@
+#include "base/log.h"
+#include "base/test.h"
+
+#include <unistd.h>
+
+static char line[9000];
+
+/* What one event looks like, without the time at its start. */
+static str logged(enum log_format format, const struct log_field *fields, size_t n)
+{
+    int pipe_fds[2];
+    if (pipe(pipe_fds) != 0)
+        return STR("no pipe");
+    log_init(pipe_fds[1], format, LOG_INFO);
+    log_event(LOG_WARN, "test", fields, n);
+    log_init(STDERR_FILENO, LOG_LOGFMT, LOG_INFO);
+    ssize_t got = read(pipe_fds[0], line, sizeof line);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    str s = str_make(line, got > 0 ? (size_t)got : 0);
+    return str_skip(s, format == LOG_JSON ? 38 : 33);
+}
+
+static void logfmt(void)
+{
+    struct log_field fields[] = {log_cstr("plain", "a/b:c"), log_cstr("quoted", "a b"),
+                                 log_int("n", -3), log_err(ERR_DENIED), log_cstr("left_out", "")};
+    CHECK_STR(logged(LOG_LOGFMT, fields, 5),
+              "level=warn event=test plain=a/b:c quoted=\"a b\" n=-3 error=DENIED\n");
+}
+
+static void json(void)
+{
+    struct log_field fields[] = {log_cstr("a", "x\"y"), log_int("n", 7)};
+    CHECK_STR(logged(LOG_JSON, fields, 2),
+              "\"level\":\"warn\",\"event\":\"test\",\"a\":\"x\\\"y\",\"n\":7}\n");
+}
+
+static void input_cannot_forge_lines(void)
+{
+    struct log_field fields[] = {log_cstr("a", "x\nlevel=error\x1b[0m"), log_cstr("b", "\xc3\xa4")};
+    CHECK_STR(logged(LOG_LOGFMT, fields, 2), "level=warn event=test "
+                                             "a=\"x\\u000alevel=error\\u001b[0m\" "
+                                             "b=\"\\u00c3\\u00a4\"\n");
+}
+
+static void long_fields_are_left_out_whole(void)
+{
+    static char big[9000];
+    memset(big, 'x', sizeof big - 1);
+    struct log_field fields[] = {log_cstr("big", big), log_int("n", 1)};
+    CHECK_STR(logged(LOG_JSON, fields, 2), "\"level\":\"warn\",\"event\":\"test\",\"n\":1}\n");
+}
+
+TESTS({"logfmt", logfmt}, {"json", json}, {"input cannot forge lines", input_cannot_forge_lines},
+      {"long fields are left out whole", long_fields_are_left_out_whole})
