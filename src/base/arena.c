@@ -1,6 +1,5 @@
 #include "base/arena.h"
 
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,17 +88,24 @@ str arena_str(struct arena *a, str s)
     return str_make(arena_cstr(a, s), s.n);
 }
 
-str arena_printf(struct arena *a, const char *fmt, ...)
+str arena_vprintf(struct arena *a, const char *fmt, va_list args)
 {
-    va_list args, again;
-    va_start(args, fmt);
+    va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, fmt, args);
-    va_end(args);
     if (n < 0)
         abort();
     char *p = arena_alloc(a, (size_t)n + 1);
     vsnprintf(p, (size_t)n + 1, fmt, again);
     va_end(again);
     return str_make(p, (size_t)n);
+}
+
+str arena_printf(struct arena *a, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    str s = arena_vprintf(a, fmt, args);
+    va_end(args);
+    return s;
 }

@@ -8,6 +8,8 @@
 
 #include "base/str.h"
 
+#include <stdarg.h>
+
 struct arena_block;
 
 struct arena {
@@ -39,5 +41,6 @@ str arena_str(struct arena *a, str s);
 char *arena_cstr(struct arena *a, str s);
 /* Formatted text; NUL-terminated. */
 str arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
+str arena_vprintf(struct arena *a, const char *fmt, va_list args) PRINTF(2, 0);
 
 #define ARENA_CLEANUP __attribute__((cleanup(arena_release)))

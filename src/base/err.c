@@ -1,8 +1,6 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 static const struct {
     const char *name, *code, *text;
@@ -61,17 +59,10 @@ enum err error_set(struct arena *a, struct error *e, enum err code, const char *
 {
     if (e->code)
         return code;
-    va_list args, again;
+    va_list args;
     va_start(args, fmt);
-    va_copy(again, args);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    e->message = arena_vprintf(a, fmt, args);
     va_end(args);
-    if (n > 0) {
-        char *p = arena_alloc(a, (size_t)n + 1);
-        vsnprintf(p, (size_t)n + 1, fmt, again);
-        e->message = str_make(p, (size_t)n);
-    }
-    va_end(again);
     e->code = code;
     return code;
 }

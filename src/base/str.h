@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define NODISCARD         __attribute__((warn_unused_result))
-#define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define PRINTF(fmt, args) __attribute__((format(printf, fmt, args), nonnull(fmt)))
 
 typedef struct {
     const char *p; /* may be NULL when n is 0 */
