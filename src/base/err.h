@@ -28,8 +28,9 @@ enum err err_from_errno(int errnum);
 /* What a person reads about a failure. Lives in an arena. */
 struct error {
     enum err code;
-    str message; /* empty: err_text(code) */
-    str detail;  /* JSON text for the `detail` member, empty: none */
+    str message;              /* empty: err_text(code) */
+    str detail;               /* JSON text for the `detail` member, empty: none */
+    const struct error *next; /* further ones, for an answer that lists several */
 };
 
 /* Records code and formatted message in `e` and returns the code:

@@ -56,6 +56,9 @@ struct request {
     str args[REQUEST_ARGS_MAX]; /* path captures, percent-decoded, in the route's order */
     int worker;                /* index of the worker the handler runs on, or WORKER_NONE */
     void *app;                 /* what http_server_new was given */
+    unsigned ranges_max;       /* limits.ranges: most parts of one Range that are served */
+
+    void *state; /* the handler's own, for render_error and on_done; lives in the arena */
 
     /* Set by the handler for the access log. */
     str log_principal;

@@ -1,0 +1,27 @@
+/* What handlers work with: request.app points here. Built once by cli/serve.c before the server
+ * starts, read-only afterwards. */
+#pragma once
+
+#include "auth/auth.h"
+#include "conf/conf.h"
+#include "db/db.h"
+#include "http/router.h"
+#include "registry/registry.h"
+
+struct app {
+    const struct conf *conf;
+    struct db *db;
+    struct auth *auth;
+    struct registry registry;
+};
+
+/* The tables of all handler files, for struct router. */
+extern const struct route *const api_routes[];
+extern const size_t api_route_tables_n;
+
+/* http_config.render_error: JSON error body (OCI distribution specification, "Error Codes"),
+ * WWW-Authenticate, Retry-After. */
+void api_render_error(struct request *req, struct response *res, enum err e);
+/* http_config.on_done: the access log. */
+void api_on_done(const struct request *req, int status, uint64_t body_in_bytes,
+                 uint64_t body_out_bytes, uint64_t elapsed_us);

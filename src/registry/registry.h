@@ -1,0 +1,19 @@
+/* What the registry's verbs work on: database, blob store, live uploads, and the options that
+ * govern them. Built once at start; shared by all workers; its parts synchronise themselves. */
+#pragma once
+
+#include "auth/principal.h"
+#include "blob/store.h"
+#include "blob/upload_state.h"
+#include "db/db.h"
+#include "loop/pool.h"
+
+struct registry {
+    struct db *db;
+    struct store *store;
+    struct upload_table *uploads;
+    struct pool *pool;
+    bool new_projects_public; /* auth.anonymous is pull or push */
+    uint64_t blob_bytes_max;  /* 0: no limit */
+    uint64_t uploads_max;     /* unfinished ones */
+};
