@@ -54,6 +54,14 @@ CREATE TABLE repository_blob (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repository_blob_blob ON repository_blob (blob, repository);
 
+-- In how many of a project's repositories a blob is linked: a project's total counts it once.
+CREATE TABLE project_blob (
+    project      INTEGER NOT NULL REFERENCES project (id),
+    blob         INTEGER NOT NULL REFERENCES blob (id),
+    repositories INTEGER NOT NULL,
+    PRIMARY KEY (project, blob)
+) STRICT, WITHOUT ROWID;
+
 -- One body per digest, byte for byte as pushed. Facts below are read out of it once.
 CREATE TABLE manifest_body (
     id            INTEGER PRIMARY KEY,
@@ -109,7 +117,7 @@ CREATE INDEX tag_history ON tag (repository, name, from_at);
 
 CREATE TABLE upload (
     uuid         TEXT PRIMARY KEY,
-    repository   INTEGER NOT NULL REFERENCES repository (id),
+    repository   TEXT NOT NULL,                -- full name: the row is made by the first content
     principal    TEXT NOT NULL,
     algorithm    INTEGER NOT NULL,             -- digest algorithm that is computed while receiving
     offset_bytes INTEGER NOT NULL,             -- acknowledged: these bytes were synced
