@@ -2,7 +2,8 @@
  *
  * Statements are rows of queries.def and named by their enum; no other file contains SQL. Reads go
  * through a reader connection (one per worker); writes through db_tx, which runs them on the writer
- * with group commit. The functions of registry/ take a `struct db_conn *` and so work in both.
+ * with group commit. The functions of registry/ take a `struct db_conn *` and so work in both. On a
+ * reactor that is NULL, and every statement then says ERR_WOULD_BLOCK.
  *
  *     DB_CURSOR struct db_cursor c = db_query(conn, Q_TAG_FIND, DB_INT(repo), DB_TEXT(name));
  *     if (db_next(&c)) digest = db_bytes(&c, 0);
@@ -14,7 +15,7 @@
 
 struct db;
 struct db_conn;
-struct db_stmt; /* a driver's prepared statement */
+struct db_stmt; /* a driver's prepared statement, see db_driver.h */
 
 enum query {
 #define Q(name, sql) Q_##name,
@@ -28,9 +29,9 @@ struct db_value {
     int64_t i;
     str s;
 };
-#define DB_NULL ((struct db_value){.type = DB_VALUE_NULL})
-#define DB_INT(v) ((struct db_value){.type = DB_VALUE_INT, .i = (int64_t)(v)})
-#define DB_TEXT(v) ((struct db_value){.type = DB_VALUE_TEXT, .s = (v)})
+#define DB_NULL     ((struct db_value){.type = DB_VALUE_NULL})
+#define DB_INT(v)   ((struct db_value){.type = DB_VALUE_INT, .i = (int64_t)(v)})
+#define DB_TEXT(v)  ((struct db_value){.type = DB_VALUE_TEXT, .s = (v)})
 #define DB_BYTES(v) ((struct db_value){.type = DB_VALUE_BYTES, .s = (v)})
 /* NULL for a slice whose p is NULL. */
 #define DB_TEXT_OR_NULL(v) db_text_or_null(v)
@@ -47,15 +48,18 @@ struct db_cursor {
 void db_cursor_end(struct db_cursor *c);
 #define DB_CURSOR __attribute__((cleanup(db_cursor_end)))
 
-/* Binds and starts a statement. At most one cursor per statement and connection is open at a time.
- * The slices bound must live until the cursor ends. Errors show in `err` and make db_next false. */
+/* Binds and starts a statement; there are as many values as it has parameters. At most one cursor
+ * per statement and connection is open at a time. The slices bound must live until the cursor ends.
+ * Errors show in `err` and make db_next false. */
 struct db_cursor db_query_values(struct db_conn *conn, enum query q, const struct db_value *values,
                                  size_t n);
-#define db_query(conn, q, ...)                                                                     \
-    db_query_values((conn), (q), (const struct db_value[]){__VA_ARGS__ __VA_OPT__(,) DB_NULL},     \
-                    sizeof((const struct db_value[]){__VA_ARGS__ __VA_OPT__(,) DB_NULL}) /         \
-                            sizeof(struct db_value) - 1)
-/* Steps to the next row; false at the end or on error (see c->err). */
+#define db_query(conn, q, ...)                                                                  \
+    db_query_values((conn), (q), (const struct db_value[]){__VA_ARGS__ __VA_OPT__(, ) DB_NULL}, \
+                    sizeof((const struct db_value[]){__VA_ARGS__ __VA_OPT__(, ) DB_NULL}) /     \
+                            sizeof(struct db_value) -                                           \
+                        1)
+/* Steps to the next row; false at the end or on error (see c->err), and then the cursor has ended:
+ * the statement is free again. */
 bool db_next(struct db_cursor *c);
 /* Column of the current row. Slices are valid until the next db_next or the cursor's end; NULL is
  * 0 or p == NULL. */
@@ -69,36 +73,61 @@ str db_copy(const struct db_cursor *c, int column, struct arena *a);
 /* Runs a statement to its end. *changes (may be NULL) gets the number of rows changed. */
 NODISCARD enum err db_exec_values(struct db_conn *conn, enum query q, int64_t *changes,
                                   const struct db_value *values, size_t n);
-#define db_exec(conn, q, ...)                                                                      \
-    db_exec_values((conn), (q), NULL,                                                              \
-                   (const struct db_value[]){__VA_ARGS__ __VA_OPT__(,) DB_NULL},                   \
-                   sizeof((const struct db_value[]){__VA_ARGS__ __VA_OPT__(,) DB_NULL}) /          \
-                           sizeof(struct db_value) - 1)
-#define db_exec_count(conn, q, changes, ...)                                                       \
-    db_exec_values((conn), (q), (changes),                                                         \
-                   (const struct db_value[]){__VA_ARGS__ __VA_OPT__(,) DB_NULL},                   \
-                   sizeof((const struct db_value[]){__VA_ARGS__ __VA_OPT__(,) DB_NULL}) /          \
-                           sizeof(struct db_value) - 1)
+#define db_exec(conn, q, ...)                                                              \
+    db_exec_values((conn), (q), NULL,                                                      \
+                   (const struct db_value[]){__VA_ARGS__ __VA_OPT__(, ) DB_NULL},          \
+                   sizeof((const struct db_value[]){__VA_ARGS__ __VA_OPT__(, ) DB_NULL}) / \
+                           sizeof(struct db_value) -                                       \
+                       1)
+#define db_exec_count(conn, q, changes, ...)                                               \
+    db_exec_values((conn), (q), (changes),                                                 \
+                   (const struct db_value[]){__VA_ARGS__ __VA_OPT__(, ) DB_NULL},          \
+                   sizeof((const struct db_value[]){__VA_ARGS__ __VA_OPT__(, ) DB_NULL}) / \
+                           sizeof(struct db_value) -                                       \
+                       1)
 
-/* Opens DIR/berth.db (SQLite), migrates it to this program's schema, checks every row of
- * queries.def, and starts the writer. readers_n reader connections are opened on first use.
- * ERR_DB_NEWER when a newer program wrote it. `why` names file and reason. */
+/* Several reads that agree with each other: until the handle's end all statements of the reader see
+ * one state of the database. Nests; nothing to do on the writer, whose jobs are transactions. The
+ * handle ends before its handler does, since old states cannot be cleaned up while it is held.
+ *
+ *     DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(conn);
+ *     if (s.err) return s.err;
+ */
+struct db_snapshot {
+    struct db_conn *conn; /* NULL: nothing to end */
+    enum err err;
+};
+struct db_snapshot db_snapshot_begin(struct db_conn *conn);
+void db_snapshot_end(struct db_snapshot *s);
+#define DB_SNAPSHOT __attribute__((cleanup(db_snapshot_end)))
+
+/* Opens DIR/berth.db (SQLite; created 0600 and its directory synced when missing), migrates it to
+ * this program's schema, checks every row of queries.def, and starts the writer. readers_n reader
+ * connections are opened on first use. The caller keeps other processes out (DIR/lock).
+ * ERR_DB_NEWER when a newer program wrote it, ERR_DB_CORRUPT when it is damaged or no database,
+ * ERR_DB when it is another program's. `why` names file and reason. */
 NODISCARD enum err db_open(struct db **ret, str dir, unsigned readers_n, struct arena *a,
                            struct error *why);
 /* Commits what is queued, checkpoints, closes. No reader may be in use. */
 void db_close(struct db *db);
 
-/* The reader of worker `index`; used by that thread only. With WORKER_NONE (a reactor): NULL, and
- * the caller returns ERR_WOULD_BLOCK. */
+/* The reader of worker `index` (below readers_n); used by that thread only. NULL for WORKER_NONE (a
+ * reactor). It connects with its first statement, whose cursor shows when that fails. */
 struct db_conn *db_reader(struct db *db, int index);
 
 /* Runs fn on the writer inside a transaction and returns when it is durable (FULL) or failed.
- * Blocks; call from workers. fn touches only its connection and arg, may run several times, on any
- * thread, and evaluates every precondition inside; it is short (1,000 rows, 5 ms). When it returns
- * an error its changes alone are rolled back (savepoint) and db_tx returns that error; outputs it
- * wrote through arg count only after OK. Jobs of several threads share one commit. */
+ * Blocks; call from workers, never from inside an fn. fn touches only its connection and arg, may
+ * run several times, on any thread, and evaluates every precondition inside; it is short (1,000
+ * rows, 5 ms). When it returns an error its changes alone are rolled back (savepoint) and db_tx
+ * returns that error; outputs it wrote through arg count only after OK. Jobs of several threads
+ * share one commit. Beside fn's own errors: ERR_NO_SPACE, ERR_IO (nothing is known to be durable),
+ * ERR_DB_CORRUPT, ERR_CONSTRAINT (a deferred one), ERR_BUSY, and ERR_SHUTTING_DOWN once db_close
+ * has begun. */
 typedef enum err db_tx_fn(struct db_conn *conn, void *arg);
 NODISCARD enum err db_tx(struct db *db, db_tx_fn *fn, void *arg);
 
-/* Text of the last driver error on this connection, for the log. */
+/* Text of the last driver error on this connection, for the log; empty when there was none. The
+ * connection's thread. */
 str db_error_text(struct db_conn *conn, struct arena *a);
+/* The same for the writer: jobs, commits, checkpoints. Any thread. */
+str db_writer_error_text(struct db *db, struct arena *a);

@@ -1,0 +1,223 @@
+#include "db/db_driver.h"
+#include "db/db_writer.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct db_statement statements[] = {
+#define Q(name, sql) {#name, sql},
+#include "db/queries.def"
+#undef Q
+};
+
+struct db {
+    struct db_setup setup;
+    struct arena arena; /* what lives as long as the db */
+    struct db_conn writer_conn;
+    struct db_conn *readers; /* setup.readers_n */
+    struct db_writer writer;
+};
+
+enum err db_conn_fail(struct db_conn *conn, enum err e, const char *text)
+{
+    snprintf(conn->error, sizeof conn->error, "%s", text);
+    return e;
+}
+
+enum err db_open(struct db **ret, str dir, unsigned readers_n, struct arena *a, struct error *why)
+{
+    struct db_setup setup = {
+        .driver = &db_driver_sqlite,
+        .dir = dir,
+        .readers_n = readers_n,
+        .statements = statements,
+        .statement_n = Q_COUNT,
+        .migrations = schema_sqlite,
+        .idle_ms = 1000,
+        .checkpoint_pages = 1000,
+    };
+    return db_open_setup(ret, &setup, a, why);
+}
+
+enum err db_open_setup(struct db **ret, const struct db_setup *setup, struct arena *a,
+                       struct error *why)
+{
+    struct db *db = calloc(1, sizeof *db);
+    if (!db)
+        return error_set(a, why, ERR_OVERLOADED, "no memory for the database");
+    db->setup = *setup;
+    db->setup.dir = arena_str(&db->arena, setup->dir);
+    db->writer_conn = (struct db_conn){.setup = &db->setup, .writer = true};
+    db->readers = ARENA_ARRAY(&db->arena, setup->readers_n, struct db_conn);
+    for (unsigned i = 0; i < setup->readers_n; i++)
+        db->readers[i].setup = &db->setup;
+
+    enum err e = setup->driver->open(&db->writer_conn, a, why);
+    if (!e) {
+        e = db_writer_start(&db->writer, &db->writer_conn);
+        if (e)
+            error_set(a, why, e, "cannot start the database's writer thread");
+    }
+    if (e) {
+        setup->driver->disconnect(&db->writer_conn);
+        arena_release(&db->arena);
+        free(db);
+        return e;
+    }
+    *ret = db;
+    return OK;
+}
+
+void db_close(struct db *db)
+{
+    if (!db)
+        return;
+    db_writer_stop(&db->writer);
+    for (unsigned i = 0; i < db->setup.readers_n; i++) {
+        assert(db->readers[i].cursors_n == 0 && db->readers[i].snapshot_n == 0);
+        db->setup.driver->disconnect(&db->readers[i]);
+    }
+    db->setup.driver->disconnect(&db->writer_conn);
+    arena_release(&db->arena);
+    free(db);
+}
+
+struct db_conn *db_reader(struct db *db, int index)
+{
+    if (index < 0)
+        return NULL;
+    assert((unsigned)index < db->setup.readers_n);
+    return &db->readers[index];
+}
+
+enum err db_tx(struct db *db, db_tx_fn *fn, void *arg)
+{
+    return db_writer_run(&db->writer, fn, arg);
+}
+
+str db_error_text(struct db_conn *conn, struct arena *a)
+{
+    return conn ? arena_str(a, str_from(conn->error)) : (str){0};
+}
+
+str db_writer_error_text(struct db *db, struct arena *a)
+{
+    pthread_mutex_lock(&db->writer.lock);
+    str text = arena_str(a, str_from(db->writer.error));
+    pthread_mutex_unlock(&db->writer.lock);
+    return text;
+}
+
+struct db_counters db_counters(struct db *db)
+{
+    pthread_mutex_lock(&db->writer.lock);
+    struct db_counters counters = db->writer.counters;
+    pthread_mutex_unlock(&db->writer.lock);
+    return counters;
+}
+
+/* Statements. */
+
+static enum err connected(struct db_conn *conn)
+{
+    if (!conn)
+        return ERR_WOULD_BLOCK;
+    return conn->link ? OK : conn->setup->driver->connect(conn);
+}
+
+struct db_cursor db_query_values(struct db_conn *conn, enum query q, const struct db_value *values,
+                                 size_t n)
+{
+    struct db_cursor c = {.conn = conn, .err = connected(conn)};
+    if (c.err)
+        return c;
+    assert(q < conn->setup->statement_n);
+    c.err = conn->setup->driver->start(conn, q, values, n, &c.stmt);
+    if (!c.err)
+        conn->cursors_n++;
+    return c;
+}
+
+void db_cursor_end(struct db_cursor *c)
+{
+    if (!c->stmt)
+        return;
+    c->conn->setup->driver->reset(c->stmt);
+    c->conn->cursors_n--;
+    c->stmt = NULL;
+}
+
+bool db_next(struct db_cursor *c)
+{
+    if (!c->stmt)
+        return false;
+    bool row = false;
+    c->err = c->conn->setup->driver->step(c->conn, c->stmt, &row);
+    if (c->err || !row)
+        db_cursor_end(c);
+    return c->stmt != NULL;
+}
+
+int64_t db_int(const struct db_cursor *c, int column)
+{
+    return c->conn->setup->driver->column_int(c->stmt, column);
+}
+
+str db_text(const struct db_cursor *c, int column)
+{
+    return c->conn->setup->driver->column_text(c->stmt, column);
+}
+
+str db_bytes(const struct db_cursor *c, int column)
+{
+    return c->conn->setup->driver->column_bytes(c->stmt, column);
+}
+
+bool db_is_null(const struct db_cursor *c, int column)
+{
+    return c->conn->setup->driver->column_is_null(c->stmt, column);
+}
+
+str db_copy(const struct db_cursor *c, int column, struct arena *a)
+{
+    str s = db_bytes(c, column);
+    return s.p ? arena_str(a, s) : s;
+}
+
+enum err db_exec_values(struct db_conn *conn, enum query q, int64_t *changes,
+                        const struct db_value *values, size_t n)
+{
+    DB_CURSOR struct db_cursor c = db_query_values(conn, q, values, n);
+    bool row = true;
+    while (!c.err && row)
+        c.err = conn->setup->driver->step(conn, c.stmt, &row);
+    if (!c.err && changes)
+        *changes = conn->setup->driver->changes(conn, c.stmt);
+    return c.err;
+}
+
+/* Snapshots. */
+
+struct db_snapshot db_snapshot_begin(struct db_conn *conn)
+{
+    if (conn && conn->writer)
+        return (struct db_snapshot){0};
+    struct db_snapshot s = {.err = connected(conn)};
+    if (!s.err && conn->snapshot_n == 0)
+        s.err = conn->setup->driver->begin(conn);
+    if (!s.err) {
+        conn->snapshot_n++;
+        s.conn = conn;
+    }
+    return s;
+}
+
+void db_snapshot_end(struct db_snapshot *s)
+{
+    if (!s->conn)
+        return;
+    if (--s->conn->snapshot_n == 0)
+        s->conn->setup->driver->rollback(s->conn);
+    s->conn = NULL;
+}

@@ -1,0 +1,102 @@
+/* Private to db/: what an engine implements, and what db.c and db_writer.c keep around it.
+ *
+ *     db.c         cursors, snapshots, readers: the API of db.h, independent of the engine
+ *     db_writer.c  the queue and group commit behind db_tx
+ *     db_sqlite.c  an engine
+ *
+ * A driver is a table of functions over connections. All take the connection, whose `link` is the
+ * driver's own; all run on the thread that uses the connection. On failure they leave text with
+ * db_conn_fail. An engine with many concurrent writers (PostgreSQL) implements the same table; only
+ * the one who calls begin and commit then differs (db_writer.c is made for a single writer). */
+#pragma once
+
+#include "db/db.h"
+#include "db/embed.h"
+
+enum { DB_ERROR_MAX = 256 };
+
+struct db_driver;
+struct db_link; /* the driver's connection */
+
+struct db_statement {
+    const char *name;
+    const char *sql;
+};
+
+/* All that distinguishes a program's database from a test's. */
+struct db_setup {
+    const struct db_driver *driver;
+    str dir;
+    unsigned readers_n;
+    const struct db_statement *statements; /* indexed by enum query */
+    size_t statement_n;
+    const struct embedded_file *migrations; /* NNNN_name.sql, contiguous from 0001 */
+    uint64_t idle_ms;                       /* without work for so long: housekeeping */
+    unsigned checkpoint_pages; /* written since the last checkpoint: another one, even when busy */
+};
+
+struct db_conn {
+    const struct db_setup *setup;
+    struct db_link *link; /* NULL: not connected yet */
+    bool writer;
+    unsigned cursors_n;       /* open now */
+    unsigned snapshot_n;      /* depth of db_snapshot_begin */
+    char error[DB_ERROR_MAX]; /* last failure's text, NUL-terminated */
+};
+
+struct db_driver {
+    /* Creates or migrates the store, checks the statements, connects the writer. */
+    enum err (*open)(struct db_conn *writer, struct arena *a, struct error *why);
+    /* Connects a reader. */
+    enum err (*connect)(struct db_conn *reader);
+    /* NULL-safe in `link`. The writer goes last, and leaves the store compact. */
+    void (*disconnect)(struct db_conn *conn);
+
+    /* A writer's transaction excludes other writers; a reader's sees one state. */
+    enum err (*begin)(struct db_conn *conn);
+    /* OK only when all is durable. On failure the transaction may or may not be open. */
+    enum err (*commit)(struct db_conn *conn);
+    /* Ends the transaction if there is one. */
+    void (*rollback)(struct db_conn *conn);
+    /* False after begin: the engine has rolled everything back by itself. */
+    bool (*in_transaction)(struct db_conn *conn);
+    /* One level is enough. */
+    enum err (*savepoint)(struct db_conn *conn);
+    enum err (*savepoint_keep)(struct db_conn *conn);
+    enum err (*savepoint_undo)(struct db_conn *conn);
+
+    /* Prepares on first use and binds. The statement is in use until `reset`. */
+    enum err (*start)(struct db_conn *conn, enum query q, const struct db_value *values, size_t n,
+                      struct db_stmt **ret);
+    enum err (*step)(struct db_conn *conn, struct db_stmt *s, bool *row);
+    void (*reset)(struct db_stmt *s);
+    /* Rows changed by a statement that has been stepped to its end. */
+    int64_t (*changes)(struct db_conn *conn, const struct db_stmt *s);
+    int64_t (*column_int)(const struct db_stmt *s, int column);
+    str (*column_text)(const struct db_stmt *s, int column);
+    str (*column_bytes)(const struct db_stmt *s, int column);
+    bool (*column_is_null)(const struct db_stmt *s, int column);
+
+    /* Called by the writer between transactions: after each commit, and with `idle` when no job
+     * came for setup->idle_ms. True: call again when idle. */
+    bool (*maintain)(struct db_conn *writer, bool idle);
+};
+
+extern const struct db_driver db_driver_sqlite;
+
+/* Records text for db_error_text and returns e. */
+enum err db_conn_fail(struct db_conn *conn, enum err e, const char *text);
+
+/* db_open for any setup. `setup` is copied; what it points to, but for dir, must outlive the db. */
+NODISCARD enum err db_open_setup(struct db **ret, const struct db_setup *setup, struct arena *a,
+                                 struct error *why);
+
+struct db_counters {
+    uint64_t commits; /* groups committed */
+    uint64_t jobs;    /* finished, well or not */
+    uint64_t retries; /* jobs run again alone after their group had failed */
+    uint64_t upkeep;  /* idle calls of maintain */
+    uint64_t queued;  /* waiting now */
+};
+/* Any thread. */
+struct db_counters db_counters(struct db *db);
