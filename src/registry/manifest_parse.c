@@ -3,6 +3,8 @@
 #include "base/hex.h"
 #include "json/read.h"
 
+#include <stdio.h>
+
 static const struct {
     str text;
     bool is_index, may_omit;

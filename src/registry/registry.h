@@ -8,12 +8,15 @@
 #include "db/db.h"
 #include "loop/pool.h"
 
+#include <stdatomic.h>
+
 struct registry {
     struct db *db;
     struct store *store;
     struct upload_table *uploads;
     struct pool *pool;
-    bool new_projects_public; /* auth.anonymous is pull or push */
-    uint64_t blob_bytes_max;  /* 0: no limit */
-    uint64_t uploads_max;     /* unfinished ones */
+    bool new_projects_public;       /* auth.anonymous is pull or push */
+    uint64_t blob_bytes_max;        /* 0: no limit */
+    uint64_t uploads_max;           /* unfinished ones */
+    atomic_uint_fast64_t uploads_n; /* rows of table upload */
 };

@@ -1,0 +1,117 @@
+#include "registry/blob.h"
+
+static enum err blob_read(struct db_cursor *c, struct blob *ret)
+{
+    if (!db_next(c))
+        return c->err ? c->err : ERR_BLOB_UNKNOWN;
+    str key = db_text(c, 2);
+    if (key.n != STORE_KEY_LEN)
+        return ERR_DB_CORRUPT;
+    ret->id = db_int(c, 0);
+    ret->size_bytes = (uint64_t)db_int(c, 1);
+    memcpy(ret->store_key, key.p, STORE_KEY_LEN);
+    return OK;
+}
+
+enum err blob_find_linked(struct db_conn *conn, str full_name, const struct digest *digest,
+                          struct blob *ret)
+{
+    DB_CURSOR struct db_cursor c =
+        db_query(conn, Q_BLOB_FIND_LINKED, DB_TEXT(full_name), DB_BYTES(digest_stored(digest)));
+    return blob_read(&c, ret);
+}
+
+enum err blob_find(struct db_conn *conn, const struct digest *digest, struct blob *ret)
+{
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_BLOB_FIND, DB_BYTES(digest_stored(digest)));
+    return blob_read(&c, ret);
+}
+
+/* A project counts a blob once, however many of its repositories link it: the bytes to add. */
+static enum err project_add(struct db_conn *conn, const struct repository *repository,
+                            const struct blob *blob, int64_t *bytes)
+{
+    DB_CURSOR struct db_cursor c =
+        db_query(conn, Q_PROJECT_BLOB_ADD, DB_INT(repository->project), DB_INT(blob->id));
+    if (!db_next(&c))
+        return c.err ? c.err : ERR_DB;
+    *bytes = db_int(&c, 0) == 1 ? (int64_t)blob->size_bytes : 0;
+    return OK;
+}
+
+/* The other way: the bytes to take off. */
+static enum err project_remove(struct db_conn *conn, const struct repository *repository,
+                               const struct blob *blob, int64_t *bytes)
+{
+    bool last;
+    {
+        DB_CURSOR struct db_cursor c =
+            db_query(conn, Q_PROJECT_BLOB_REMOVE, DB_INT(repository->project), DB_INT(blob->id));
+        if (!db_next(&c))
+            return c.err ? c.err : ERR_DB_CORRUPT;
+        last = db_int(&c, 0) == 0;
+    }
+    *bytes = last ? (int64_t)blob->size_bytes : 0;
+    if (!last)
+        return OK;
+    return db_exec(conn, Q_PROJECT_BLOB_DELETE, DB_INT(repository->project), DB_INT(blob->id));
+}
+
+enum err blob_link(struct db_conn *conn, const struct repository *repository,
+                   const struct blob *blob, int64_t now_us)
+{
+    int64_t added, project_bytes = 0;
+    enum err e = db_exec(conn, Q_BLOB_TOUCH, DB_INT(now_us), DB_INT(blob->id));
+    if (!e)
+        e = db_exec_count(conn, Q_BLOB_LINK, &added, DB_INT(repository->id), DB_INT(blob->id),
+                          DB_INT(now_us));
+    if (e || added == 0)
+        return e;
+    e = project_add(conn, repository, blob, &project_bytes);
+    return e ? e : repository_add_size(conn, repository, (int64_t)blob->size_bytes, project_bytes);
+}
+
+enum err blob_adopt(struct db_conn *conn, const struct digest *digest, uint64_t size_bytes,
+                    str store_key, int64_t now_us, struct blob *ret, bool *adopted)
+{
+    enum err e = blob_find(conn, digest, ret);
+    if (e != ERR_BLOB_UNKNOWN) {
+        *adopted = false;
+        return e;
+    }
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_BLOB_INSERT, DB_BYTES(digest_stored(digest)),
+                                            DB_INT(size_bytes), DB_TEXT(store_key), DB_INT(now_us));
+    if (!db_next(&c))
+        return c.err ? c.err : ERR_DB;
+    *ret = (struct blob){.id = db_int(&c, 0), .size_bytes = size_bytes};
+    memcpy(ret->store_key, store_key.p, STORE_KEY_LEN);
+    *adopted = true;
+    return OK;
+}
+
+static enum err check_unused(struct db_conn *conn, const struct repository *repository,
+                             const struct digest *digest)
+{
+    DB_CURSOR struct db_cursor c = db_query(
+        conn, Q_BLOB_USED_BY_MANIFEST, DB_BYTES(digest_stored(digest)), DB_INT(repository->id));
+    return db_next(&c) ? ERR_BLOB_IN_USE : c.err;
+}
+
+enum err blob_unlink(struct db_conn *conn, const struct repository *repository,
+                     const struct digest *digest)
+{
+    struct blob blob;
+    int64_t removed, project_bytes;
+    enum err e = blob_find(conn, digest, &blob);
+    if (!e)
+        e = check_unused(conn, repository, digest);
+    if (!e)
+        e = db_exec_count(conn, Q_BLOB_UNLINK, &removed, DB_INT(repository->id), DB_INT(blob.id));
+    if (!e && removed == 0)
+        e = ERR_BLOB_UNKNOWN;
+    if (!e)
+        e = project_remove(conn, repository, &blob, &project_bytes);
+    if (!e)
+        e = repository_add_size(conn, repository, -(int64_t)blob.size_bytes, -project_bytes);
+    return e;
+}

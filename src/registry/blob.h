@@ -1,0 +1,34 @@
+/* Blobs as a registry sees them: rows that say which bytes exist, and links that say in which
+ * repository they may be read. The bytes themselves are blob/store.h's. */
+#pragma once
+
+#include "blob/store.h"
+#include "registry/repository.h"
+
+struct blob {
+    int64_t id;
+    uint64_t size_bytes;
+    char store_key[STORE_KEY_LEN];
+};
+
+/* The blob as linked in that repository. ERR_BLOB_UNKNOWN when the repository, the blob or the link
+ * is missing: all look alike from outside. */
+NODISCARD enum err blob_find_linked(struct db_conn *conn, str full_name,
+                                    const struct digest *digest, struct blob *ret);
+
+/* The blob anywhere. For deduplication only: existence must not leak from here. */
+NODISCARD enum err blob_find(struct db_conn *conn, const struct digest *digest, struct blob *ret);
+
+/* Writer: links a blob into a repository and moves the totals. Linking twice is fine. */
+NODISCARD enum err blob_link(struct db_conn *conn, const struct repository *repository,
+                             const struct blob *blob, int64_t now_us);
+
+/* Writer: makes the row for bytes published under `store_key`. When the digest has a row already,
+ * that one is returned (*adopted false) and the caller unlinks its own file afterwards. */
+NODISCARD enum err blob_adopt(struct db_conn *conn, const struct digest *digest,
+                              uint64_t size_bytes, str store_key, int64_t now_us, struct blob *ret,
+                              bool *adopted);
+
+/* Writer: removes the link. ERR_BLOB_IN_USE while a manifest of the repository names the blob. */
+NODISCARD enum err blob_unlink(struct db_conn *conn, const struct repository *repository,
+                               const struct digest *digest);

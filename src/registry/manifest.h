@@ -1,0 +1,50 @@
+/* Manifests: stored byte for byte, one body per digest, linked into repositories. */
+#pragma once
+
+#include "registry/manifest_parse.h"
+#include "registry/repository.h"
+
+struct manifest_view {
+    struct digest digest; /* as asked for, or as the tag was made with */
+    str media_type;
+    uint64_t size_bytes;
+    str bytes; /* p == NULL when not asked for */
+};
+
+/* The manifest a reference names in that repository; strings in the arena. ERR_MANIFEST_UNKNOWN
+ * when repository, tag, manifest or link is missing. */
+NODISCARD enum err manifest_get(struct db_conn *conn, str full_name,
+                                const struct reference *reference, bool with_bytes, struct arena *a,
+                                struct manifest_view *ret);
+
+/* One manifest to store. */
+struct manifest_put {
+    const struct name *name;
+    const struct manifest *manifest;
+    struct digest digest;
+    str bytes;
+    str tag; /* empty: by digest only */
+    struct maker maker;
+    /* Result of a refusal: which of manifest->refs are missing, one flag each. The caller makes the
+     * array; what is in it counts only after ERR_MANIFEST_BLOB_UNKNOWN. */
+    bool *missing;
+    /* Result of a refusal: index of a reference whose size is not the content's, or -1. */
+    int64_t wrong_size;
+};
+
+/* db_tx_fn; arg is a struct manifest_put. Checks every reference against what is linked in this
+ * repository, then stores body and link and moves the tag: all or nothing.
+ * ERR_MANIFEST_BLOB_UNKNOWN, ERR_MANIFEST_INVALID (wrong_size). */
+NODISCARD enum err manifest_put_tx(struct db_conn *conn, void *arg);
+
+/* One manifest or tag to delete. */
+struct manifest_delete {
+    const struct name *name;
+    const struct reference *reference;
+    str by;
+    int64_t now_us;
+};
+
+/* db_tx_fn; arg is a struct manifest_delete. A tag: only the pointer goes. A digest: the link and
+ * every tag that points at it. ERR_NAME_UNKNOWN, ERR_MANIFEST_UNKNOWN. */
+NODISCARD enum err manifest_delete_tx(struct db_conn *conn, void *arg);
