@@ -22,11 +22,11 @@ struct job {
 };
 
 NODISCARD enum err pool_new(struct pool **ret, unsigned threads_n, unsigned queue_max);
-/* Runs what is queued, then joins the threads. */
+/* Runs what is queued, and what that queues, then joins the threads. NULL-safe. */
 void pool_free(struct pool *p);
 unsigned pool_threads(const struct pool *p);
 
-/* Any thread. ERR_OVERLOADED when queue_max jobs wait. */
+/* Any thread, never blocks. ERR_OVERLOADED when queue_max jobs wait. */
 NODISCARD enum err pool_submit(struct pool *p, struct job *j);
 /* Any thread. For work that must happen because something was admitted already. */
 void pool_submit_always(struct pool *p, struct job *j);
@@ -36,12 +36,14 @@ struct strand {
     struct job job;
     struct pool *pool;
     pthread_mutex_t lock; /* guards the list and `busy` */
+    pthread_cond_t idle;
     struct task *head, **tail;
     bool busy;
 };
 
 void strand_init(struct strand *s, struct pool *p);
-/* The strand must be idle and empty. */
+/* No task may be queued or posted any more. Waits for a worker that is just leaving the last one,
+ * which may be what led to this call; so never call it from one of the strand's own tasks. */
 void strand_release(struct strand *s);
 /* Any thread. */
 void strand_post(struct strand *s, struct task *t);

@@ -38,14 +38,15 @@ struct task {
 NODISCARD enum err reactor_new(struct reactor **ret, unsigned index);
 void reactor_free(struct reactor *r);
 
-/* Runs until reactor_stop. */
+/* Runs until reactor_stop, which may come first. */
 void reactor_run(struct reactor *r);
 /* Any thread, also from a signal handler: reactor_run returns after the current turn. */
 void reactor_stop(struct reactor *r);
 unsigned reactor_index(const struct reactor *r);
 bool reactor_is_current(const struct reactor *r);
 
-/* Adds the watch or changes its events; 0 removes it from the set (idempotent). */
+/* Adds the watch or changes its events; 0 removes it from the set (idempotent). Level-triggered.
+ * With EPOLLEXCLUSIVE a watch can only be added and removed. */
 NODISCARD enum err reactor_watch(struct reactor *r, struct watch *w, uint32_t events);
 void reactor_unwatch(struct reactor *r, struct watch *w);
 
@@ -56,5 +57,5 @@ void reactor_timer_cancel(struct reactor *r, struct timer *t);
 uint64_t reactor_now_ms(const struct reactor *r);
 
 /* Any thread. Runs the task on the reactor, tasks of one thread in order. Wakes the reactor only
- * when its mailbox was empty. Never fails. */
+ * when it sleeps. Never fails. A task that posts itself again runs in the next turn. */
 void reactor_post(struct reactor *r, struct task *t);
