@@ -2,11 +2,12 @@
  *
  * Users live in the database (table user); tokens are ES256 JWS signed with a key that lives there
  * too. Verdicts on passwords and verified tokens are cached in bounded memory: passwords under a
- * per-process key, tokens under the SHA-256 of their text, each until it expires or the principal
- * changes. */
+ * per-process key, tokens under the SHA-256 of their text, each until it expires or the user's
+ * epoch moves. */
 #pragma once
 
 #include "auth/principal.h"
+#include "auth/scope.h"
 #include "db/db.h"
 
 struct auth;
@@ -20,7 +21,7 @@ struct auth_config {
     unsigned password_checks_max; /* concurrent bcrypt computations */
     unsigned password_queue_max;  /* waiting for one; more: ERR_TOO_MANY_REQUESTS */
     uint64_t password_cache_ms;
-    bool create_on_push;          /* projects.create_on_push */
+    bool create_on_push; /* projects.create_on_push */
 };
 
 /* Loads or creates the signing key. Blocks. */
@@ -28,8 +29,10 @@ NODISCARD enum err auth_new(struct auth **ret, struct db *db, const struct auth_
 void auth_free(struct auth *auth);
 const struct auth_config *auth_config(const struct auth *auth);
 
-/* First start: creates the user admin when there is none. `password` empty: one is generated and
- * returned in *generated (arena); otherwise *generated has p == NULL. */
+/* First start: creates the user admin when the database has no administrator. `password` empty: one
+ * is generated and returned in *generated (arena); otherwise, or when there is nothing to create,
+ * *generated has p == NULL. ERR_LIMIT when the password is longer than bcrypt reads (72 bytes) or
+ * holds a NUL; ERR_EXISTS when `admin` exists without being one. Blocks. */
 NODISCARD enum err auth_ensure_admin(struct auth *auth, str password, struct arena *a,
                                      str *generated);
 
@@ -39,12 +42,13 @@ NODISCARD enum err auth_ensure_admin(struct auth *auth, str password, struct are
  *                           password checks wait
  *   Bearer                  principal and ceiling, or ERR_UNAUTHORIZED (malformed, bad signature,
  *                           expired, user gone)
- *   Basic with empty user   anonymous (clients without credentials send it)
- * `service` is the audience a token must have. Strings in *ret live in the arena. */
+ *   Basic, nothing but ":"  as no header (clients without credentials send it)
+ * `service` is the audience a token must have. Strings in *ret live in the arena. With conn NULL
+ * (a reactor) ERR_WOULD_BLOCK for whatever needs the database. */
 NODISCARD enum err auth_verify(struct auth *auth, struct db_conn *conn, str authorization,
                                str service, struct arena *a, struct credentials *ret);
 
-/* Signs a token. `account` is the principal's name, empty for anonymous. Text in the arena.
+/* Signs a token. Text in the arena. ERR_LIMIT with more grants than a token may carry.
  * (distribution "Token Authentication Specification"; RFC 7515, 7519) */
 NODISCARD enum err auth_token_sign(struct auth *auth, const struct principal *who, str service,
                                    const struct grant *grants, size_t grant_n, struct arena *a,
@@ -53,16 +57,13 @@ NODISCARD enum err auth_token_sign(struct auth *auth, const struct principal *wh
 str auth_jwks(struct auth *auth, struct arena *a);
 
 /* The one decision: may this principal do this (one action) to this repository, as of now?
- * `repository` is canonical ("project/rest"); for ACTION_CATALOG it is empty. Answers OK, or
- * ERR_DENIED, or a database error. Does not look at ceilings: see auth_allows. */
+ * `repository` is canonical ("project/rest"); for ACTION_CATALOG it is not looked at. Answers OK,
+ * ERR_DENIED, ERR_WOULD_BLOCK (conn NULL and the answer is in the database), or a database error.
+ * A project that does not exist is denied like a private one, but to those who could use it if it
+ * did. Does not look at ceilings: see auth_allows. */
 NODISCARD enum err may(const struct auth *auth, struct db_conn *conn, const struct principal *who,
                        enum action action, str repository);
 
 /* token ceiling and may(): what every handler asks. */
 NODISCARD enum err auth_allows(const struct auth *auth, struct db_conn *conn,
                                const struct credentials *who, enum action action, str repository);
-
-/* Parses one scope `type[(class)]:name:action[,action]*`, split at the first and the last colon;
- * one-component repository names become library/<name> in grant->name. Unknown types and actions
- * are dropped: false when nothing is left. Pure. */
-NODISCARD bool scope_parse(struct arena *a, str scope, struct grant *ret);

@@ -7,16 +7,17 @@ enum principal_kind { PRINCIPAL_ANONYMOUS, PRINCIPAL_USER };
 
 struct principal {
     enum principal_kind kind;
-    int64_t id; /* user.id; 0 for anonymous */
-    str name;   /* empty for anonymous */
+    int64_t id;    /* user.id; 0 for anonymous */
+    int64_t epoch; /* user.epoch when the row was read: tokens signed for another one are void */
+    str name;      /* empty for anonymous */
     bool admin;
 };
 
 /* X(name, bit, word in token scopes, help) */
-#define ACTION_TABLE(X)                                                                            \
-    X(PULL, 1, "pull", "read manifests, blobs, tags, referrers")                                   \
-    X(PUSH, 2, "push", "upload blobs, put manifests and tags, cancel uploads")                     \
-    X(DELETE, 4, "delete", "delete tags, manifests, blobs")                                        \
+#define ACTION_TABLE(X)                                                        \
+    X(PULL, 1, "pull", "read manifests, blobs, tags, referrers")               \
+    X(PUSH, 2, "push", "upload blobs, put manifests and tags, cancel uploads") \
+    X(DELETE, 4, "delete", "delete tags, manifests, blobs")                    \
     X(CATALOG, 8, "*", "list the repositories one may pull (registry:catalog:*)")
 
 enum action {
@@ -27,16 +28,17 @@ enum action {
 
 /* One entry of a token's `access` claim (distribution token specification). */
 struct grant {
-    str type; /* "repository" or "registry" */
-    str name; /* canonical repository name, or "catalog" */
+    str type;  /* "repository" or "registry" */
+    str name;  /* canonical repository name, or "catalog": what is compared */
+    str asked; /* the same as the client spelled it: what scopes and tokens echo */
     unsigned actions;
 };
 
 /* A request's credentials after verification. A token's grants are a ceiling, never a grant. */
 struct credentials {
     struct principal principal;
-    bool presented;     /* the request carried an Authorization header */
-    bool has_ceiling;   /* a token: allowed = grants and may() */
+    bool presented;   /* a name with its password, or a token; also an anonymous one */
+    bool has_ceiling; /* a token: allowed = grants and may() */
     const struct grant *grants;
     size_t grant_n;
 };

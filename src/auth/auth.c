@@ -1,0 +1,278 @@
+#include "auth/auth_private.h"
+
+#include "auth/authorization.h"
+#include "auth/claims.h"
+#include "base/clock.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+enum {
+    TOKENS_BYTES_MAX = 2 * 1024 * 1024, /* about four thousand tokens of one scope */
+    GENERATED_GROUPS = 5,
+    GENERATED_GROUP_CHARS = 5,
+};
+
+static const int64_t US_PER_S = 1000000;
+
+enum err auth_new(struct auth **ret, struct db *db, const struct auth_config *config)
+{
+    struct keyring keys;
+    enum err e = keyring_load(db, &keys);
+    if (e)
+        return e;
+    struct auth *auth = calloc(1, sizeof *auth);
+    if (!auth)
+        abort();
+    auth->db = db;
+    auth->config = *config;
+    auth->keys = keys;
+    auth->tokens = cache_new(TOKENS_BYTES_MAX, claims_copy);
+    auth->passwords = passwords_new(&(struct password_config){
+        .cost = config->bcrypt_cost,
+        .checks_max = config->password_checks_max,
+        .queue_max = config->password_queue_max,
+        .cache_ms = config->password_cache_ms,
+    });
+    *ret = auth;
+    return OK;
+}
+
+void auth_free(struct auth *auth)
+{
+    if (!auth)
+        return;
+    passwords_free(auth->passwords);
+    cache_free(auth->tokens);
+    keyring_release(&auth->keys);
+    free(auth);
+}
+
+const struct auth_config *auth_config(const struct auth *auth)
+{
+    return &auth->config;
+}
+
+/* Five groups of five out of 32 characters nobody mistakes for another: 125 bits. */
+static str generate_password(struct arena *a)
+{
+    static const char alphabet[] = "23456789abcdefghijkmnpqrstuvwxyz";
+    _Static_assert(sizeof alphabet - 1 == 32, "five random bits pick a character");
+    uint8_t random[GENERATED_GROUPS * GENERATED_GROUP_CHARS];
+    random_bytes(random, sizeof random);
+    char *p = arena_alloc(a, sizeof random + GENERATED_GROUPS);
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof random; i++) {
+        if (i && i % GENERATED_GROUP_CHARS == 0)
+            p[n++] = '-';
+        p[n++] = alphabet[random[i] % 32];
+    }
+    OPENSSL_cleanse(random, sizeof random);
+    return str_make(p, n);
+}
+
+static enum err find_admin(struct db_conn *conn, void *arg)
+{
+    bool *found = arg;
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_USER_ADMIN_ANY);
+    *found = db_next(&c);
+    return c.err;
+}
+
+struct new_admin {
+    str hash;
+    int64_t now_us;
+};
+
+static enum err add_admin(struct db_conn *conn, void *arg)
+{
+    const struct new_admin *admin = arg;
+    bool found;
+    enum err e = find_admin(conn, &found);
+    if (e || found)
+        return e ? e : ERR_EXISTS;
+    e = db_exec(conn, Q_USER_ADD, DB_TEXT(STR("admin")), DB_TEXT(admin->hash), DB_INT(1),
+                DB_INT(admin->now_us));
+    return e == ERR_CONSTRAINT ? ERR_EXISTS : e;
+}
+
+enum err auth_ensure_admin(struct auth *auth, str password, struct arena *a, str *generated)
+{
+    bool found;
+    enum err e = db_tx(auth->db, find_admin, &found);
+    if (e)
+        return e;
+    if (found) {
+        *generated = (str){0};
+        return OK;
+    }
+    bool given = password.n > 0;
+    str chosen = given ? password : generate_password(a);
+    char hash[PASSWORD_HASH_MAX + 1];
+    e = password_hash(chosen, auth->config.bcrypt_cost, hash);
+    if (e)
+        return e;
+    struct new_admin admin = {.hash = str_from(hash), .now_us = clock_wall_us()};
+    e = db_tx(auth->db, add_admin, &admin);
+    if (e)
+        return e;
+    *generated = given ? (str){0} : chosen;
+    return OK;
+}
+
+static enum err verify_basic(struct auth *auth, struct db_conn *conn,
+                             const struct authorization *sent, struct arena *a,
+                             struct credentials *ret)
+{
+    struct password_attempt attempt = {.password = sent->password};
+    struct principal who = {.kind = PRINCIPAL_USER, .name = sent->user};
+    {
+        DB_CURSOR struct db_cursor c = db_query(conn, Q_USER_BY_NAME, DB_TEXT(sent->user));
+        if (db_next(&c)) {
+            who.id = attempt.user = db_int(&c, 0);
+            attempt.hash = db_copy(&c, 1, a);
+            who.admin = db_int(&c, 2);
+            who.epoch = attempt.epoch = db_int(&c, 3);
+        }
+        if (c.err)
+            return c.err;
+    }
+    enum err e = passwords_check(auth->passwords, &attempt, clock_mono_ms());
+    if (e)
+        return e;
+    *ret = (struct credentials){.principal = who, .presented = true};
+    return OK;
+}
+
+/* The signature, and what it signs. */
+static enum err token_open(const struct auth *auth, str token, str service, int64_t now_s,
+                           struct arena *a, struct claims *ret)
+{
+    struct jws jws;
+    if (jws_parse(a, token, &jws))
+        return ERR_UNAUTHORIZED;
+    const struct jws_key *key = keyring_find(&auth->keys, jws.key_id);
+    if (!key || !jws_verify(&jws, key))
+        return ERR_UNAUTHORIZED;
+    return claims_read(a, jws.payload, service, now_s, ret);
+}
+
+/* token_open, remembered for as long as the token is valid. */
+static enum err token_claims(struct auth *auth, str token, str service, struct arena *a,
+                             const struct claims **ret)
+{
+    uint8_t key[CACHE_KEY_BYTES];
+    if (EVP_Digest(token.p, token.n, key, NULL, EVP_sha256(), NULL) != 1)
+        return ERR_INTERNAL;
+    int64_t now_s = clock_wall_us() / US_PER_S;
+    const struct claims *known = cache_get(auth->tokens, key, (uint64_t)now_s, a);
+    if (known) {
+        *ret = known;
+        return str_eq(known->service, service) ? OK : ERR_UNAUTHORIZED;
+    }
+    struct claims *claims = ARENA_NEW(a, struct claims);
+    enum err e = token_open(auth, token, service, now_s, a, claims);
+    if (e)
+        return e;
+    cache_put(auth->tokens, key, (uint64_t)(claims->expires_s + CLAIMS_LEEWAY_S), claims,
+              claims_size(claims));
+    *ret = claims;
+    return OK;
+}
+
+/* The user as of now: a token of one who is gone, or whose epoch moved since, is void. */
+static enum err token_principal(struct db_conn *conn, const struct claims *claims,
+                                struct principal *ret)
+{
+    if (!claims->name.n) {
+        *ret = (struct principal){.kind = PRINCIPAL_ANONYMOUS};
+        return OK;
+    }
+    if (!conn)
+        return ERR_WOULD_BLOCK;
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_USER_BY_ID, DB_INT(claims->user));
+    bool found = db_next(&c);
+    if (c.err)
+        return c.err;
+    if (!found || !str_eq(db_text(&c, 0), claims->name) || db_int(&c, 2) != claims->epoch)
+        return ERR_UNAUTHORIZED;
+    *ret = (struct principal){
+        .kind = PRINCIPAL_USER,
+        .id = claims->user,
+        .epoch = claims->epoch,
+        .name = claims->name,
+        .admin = db_int(&c, 1),
+    };
+    return OK;
+}
+
+static enum err verify_bearer(struct auth *auth, struct db_conn *conn, str token, str service,
+                              struct arena *a, struct credentials *ret)
+{
+    const struct claims *claims;
+    struct principal who;
+    enum err e = token_claims(auth, token, service, a, &claims);
+    if (!e)
+        e = token_principal(conn, claims, &who);
+    if (e)
+        return e;
+    *ret = (struct credentials){
+        .principal = who,
+        .presented = true,
+        .has_ceiling = true,
+        .grants = claims->grants,
+        .grant_n = claims->grant_n,
+    };
+    return OK;
+}
+
+enum err auth_verify(struct auth *auth, struct db_conn *conn, str authorization, str service,
+                     struct arena *a, struct credentials *ret)
+{
+    struct authorization sent;
+    enum err e = authorization_parse(a, authorization, &sent);
+    if (e)
+        return e;
+    switch (sent.scheme) {
+    case AUTHORIZATION_NONE:
+        *ret = (struct credentials){.principal = {.kind = PRINCIPAL_ANONYMOUS}};
+        return OK;
+    case AUTHORIZATION_BASIC:
+        return conn ? verify_basic(auth, conn, &sent, a, ret) : ERR_WOULD_BLOCK;
+    case AUTHORIZATION_BEARER:
+        return verify_bearer(auth, conn, sent.token, service, a, ret);
+    }
+    return ERR_INTERNAL;
+}
+
+enum err auth_token_sign(struct auth *auth, const struct principal *who, str service,
+                         const struct grant *grants, size_t grant_n, struct arena *a, str *ret,
+                         int64_t *issued_at_us)
+{
+    int64_t now_s = clock_wall_us() / US_PER_S;
+    struct claims claims = {
+        .service = service,
+        .name = who->name,
+        .user = who->id,
+        .epoch = who->epoch,
+        .issued_s = now_s,
+        .expires_s = now_s + (int64_t)(auth->config.token_lifetime_ms / 1000),
+        .grants = grants,
+        .grant_n = grant_n,
+    };
+    str payload, token;
+    enum err e = grant_n > GRANTS_MAX ? ERR_LIMIT : claims_write(&claims, a, &payload);
+    if (!e)
+        e = jws_sign(auth->keys.keys[0], payload, a, &token);
+    if (e)
+        return e;
+    *ret = token;
+    *issued_at_us = now_s * US_PER_S;
+    return OK;
+}
+
+str auth_jwks(struct auth *auth, struct arena *a)
+{
+    return keyring_jwks(&auth->keys, a);
+}

@@ -1,0 +1,15 @@
+/* The inside of struct auth; for auth.c and permission.c only. */
+#pragma once
+
+#include "auth/auth.h"
+#include "auth/cache.h"
+#include "auth/keyring.h"
+#include "auth/password.h"
+
+struct auth {
+    struct db *db;
+    struct auth_config config;
+    struct keyring keys;
+    struct passwords *passwords;
+    struct cache *tokens; /* SHA-256 of a token whose signature held -> its claims */
+};

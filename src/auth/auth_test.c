@@ -1,0 +1,290 @@
+#include "auth/auth_fixture.h"
+
+#include "auth/auth_private.h"
+#include "base/hex.h"
+
+/* alice, password "wonderland". */
+static const char *const ALICE =
+    "INSERT INTO user (id, name, password_hash, admin, epoch, created_at) VALUES (2, 'alice', "
+    "'%s', 0, 0, 0)";
+
+static void open_with_alice(struct fixture *f, const char *name)
+{
+    char hash[PASSWORD_HASH_MAX + 1];
+    fixture_open(f, name, &fixture_config);
+    CHECK_INT(password_hash(STR("wonderland"), 4, hash), OK);
+    fixture_sql(f, arena_printf(&f->arena, ALICE, hash).p);
+}
+
+static str basic(struct fixture *f, const char *user, const char *password)
+{
+    str pair = arena_printf(&f->arena, "%s:%s", user, password);
+    return arena_printf(&f->arena, "Basic %.*s", STR_ARG(base64_encode(&f->arena, pair)));
+}
+
+static enum err verify(struct fixture *f, str authorization, struct credentials *ret)
+{
+    return auth_verify(f->auth, f->conn, authorization, STR("berth"), &f->arena, ret);
+}
+
+static str bearer_for(struct fixture *f, const struct principal *who, const char *scope)
+{
+    struct grant grant;
+    size_t n = scope_parse(&f->arena, str_from(scope), &grant);
+    str token = {0};
+    int64_t issued_at_us = 0;
+    CHECK_INT(
+        auth_token_sign(f->auth, who, STR("berth"), &grant, n, &f->arena, &token, &issued_at_us),
+        OK);
+    CHECK(issued_at_us > 0 && issued_at_us % 1000000 == 0);
+    return arena_printf(&f->arena, "Bearer %.*s", STR_ARG(token));
+}
+
+static void first_start_creates_an_administrator(void)
+{
+    struct fixture f;
+    struct credentials who = {0};
+    str generated, again;
+    fixture_open(&f, "first", &fixture_config);
+    CHECK_INT(auth_ensure_admin(f.auth, (str){0}, &f.arena, &generated), OK);
+    CHECK_INT(generated.n, 29);
+    CHECK_INT(verify(&f, basic(&f, "admin", arena_cstr(&f.arena, generated)), &who), OK);
+    CHECK(who.principal.admin && who.presented && !who.has_ceiling);
+    CHECK_STR(who.principal.name, "admin");
+    /* The second start changes nothing, whatever password is configured by then. */
+    CHECK_INT(auth_ensure_admin(f.auth, STR("other"), &f.arena, &again), OK);
+    CHECK(!again.p);
+    CHECK_INT(verify(&f, basic(&f, "admin", "other"), &who), ERR_UNAUTHORIZED);
+    fixture_close(&f);
+}
+
+static void first_start_takes_a_given_password(void)
+{
+    struct fixture f;
+    struct credentials who;
+    str generated = STR("?");
+    char big[73];
+    memset(big, 'x', sizeof big);
+    fixture_open(&f, "given", &fixture_config);
+    CHECK_INT(auth_ensure_admin(f.auth, str_make(big, 73), &f.arena, &generated), ERR_LIMIT);
+    CHECK_INT(auth_ensure_admin(f.auth, STR("chosen"), &f.arena, &generated), OK);
+    CHECK(!generated.p);
+    CHECK_INT(verify(&f, basic(&f, "admin", "chosen"), &who), OK);
+    fixture_close(&f);
+}
+
+static void a_plain_user_named_admin_is_left_alone(void)
+{
+    struct fixture f;
+    str generated;
+    fixture_open(&f, "plain", &fixture_config);
+    fixture_sql(&f, "INSERT INTO user (name, password_hash, created_at) VALUES ('admin', '!', 0)");
+    CHECK_INT(auth_ensure_admin(f.auth, (str){0}, &f.arena, &generated), ERR_EXISTS);
+    fixture_close(&f);
+}
+
+static void generated_passwords_differ(void)
+{
+    str seen[2];
+    struct arena keep = {0};
+    for (int i = 0; i < 2; i++) {
+        struct fixture f;
+        fixture_open(&f, i ? "differ-1" : "differ-0", &fixture_config);
+        CHECK_INT(auth_ensure_admin(f.auth, (str){0}, &keep, &seen[i]), OK);
+        fixture_close(&f);
+    }
+    CHECK(!str_eq(seen[0], seen[1]));
+    arena_release(&keep);
+}
+
+static void verifies_basic(void)
+{
+    struct fixture f;
+    struct credentials who = {0};
+    open_with_alice(&f, "basic");
+    CHECK_INT(verify(&f, (str){0}, &who), OK);
+    CHECK(who.principal.kind == PRINCIPAL_ANONYMOUS && !who.presented && !who.principal.admin);
+    CHECK_INT(verify(&f, STR("Basic Og=="), &who), OK);
+    CHECK(who.principal.kind == PRINCIPAL_ANONYMOUS && !who.presented);
+    CHECK_INT(verify(&f, basic(&f, "alice", "wonderland"), &who), OK);
+    CHECK(who.principal.kind == PRINCIPAL_USER && who.principal.id == 2 && !who.principal.admin);
+    CHECK_INT(verify(&f, basic(&f, "alice", "Wonderland"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, basic(&f, "Alice", "wonderland"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, basic(&f, "alice", ""), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, basic(&f, "", "wonderland"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, STR("Digest x"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(
+        auth_verify(f.auth, NULL, basic(&f, "alice", "wonderland"), STR("berth"), &f.arena, &who),
+        ERR_WOULD_BLOCK);
+    fixture_close(&f);
+}
+
+static void unknown_users_compute_too(void)
+{
+    struct fixture f;
+    struct credentials who;
+    open_with_alice(&f, "unknown");
+    CHECK_INT(verify(&f, basic(&f, "nobody", "wonderland"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(passwords_counts(f.auth->passwords).dummies, 1);
+    CHECK_INT(verify(&f, basic(&f, "alice", "wrong"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(passwords_counts(f.auth->passwords).computed, 1);
+    fixture_close(&f);
+}
+
+static void a_changed_password_ends_verdicts_and_tokens(void)
+{
+    struct fixture f;
+    struct credentials who;
+    char hash[PASSWORD_HASH_MAX + 1];
+    open_with_alice(&f, "epoch");
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(verify(&f, basic(&f, "alice", "wonderland"), &who), OK);
+    CHECK_INT(passwords_counts(f.auth->passwords).computed, 1);
+    CHECK_INT(passwords_counts(f.auth->passwords).cached, 2);
+    str token = bearer_for(&f, &who.principal, "repository:alice/app:pull");
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(verify(&f, token, &who), OK);
+    CHECK_INT(cache_count(f.auth->tokens), 1);
+
+    CHECK_INT(password_hash(STR("looking-glass"), 4, hash), OK);
+    fixture_sql(&f, arena_printf(&f.arena,
+                                 "UPDATE user SET password_hash = '%s', epoch = epoch + 1 "
+                                 "WHERE id = 2",
+                                 hash)
+                        .p);
+    CHECK_INT(verify(&f, basic(&f, "alice", "wonderland"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, token, &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, basic(&f, "alice", "looking-glass"), &who), OK);
+    CHECK_INT(who.principal.epoch, 1);
+    CHECK_INT(verify(&f, bearer_for(&f, &who.principal, ""), &who), OK);
+    fixture_close(&f);
+}
+
+static void verifies_bearer(void)
+{
+    struct fixture f;
+    struct credentials who = {0};
+    open_with_alice(&f, "bearer");
+    CHECK_INT(verify(&f, basic(&f, "alice", "wonderland"), &who), OK);
+    str token = bearer_for(&f, &who.principal, "repository:app:pull,push");
+    for (int i = 0; i < 2; i++) { /* computed, then remembered */
+        who = (struct credentials){0};
+        CHECK_INT(verify(&f, token, &who), OK);
+        CHECK(who.presented && who.has_ceiling && who.principal.kind == PRINCIPAL_USER);
+        CHECK_STR(who.principal.name, "alice");
+        CHECK_INT(who.grant_n, 1);
+        CHECK_STR(who.grants[0].name, "library/app");
+        CHECK_INT(who.grants[0].actions, ACTION_PULL | ACTION_PUSH);
+        CHECK_INT(auth_verify(f.auth, f.conn, token, STR("other"), &f.arena, &who),
+                  ERR_UNAUTHORIZED);
+        CHECK_INT(auth_verify(f.auth, NULL, token, STR("berth"), &f.arena, &who), ERR_WOULD_BLOCK);
+    }
+    CHECK_INT(verify(&f, str_first(token, token.n - 1), &who), ERR_UNAUTHORIZED);
+    char *changed = arena_cstr(&f.arena, token);
+    changed[token.n - 40] = changed[token.n - 40] == 'x' ? 'y' : 'x';
+    CHECK_INT(verify(&f, str_make(changed, token.n), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, STR("Bearer x"), &who), ERR_UNAUTHORIZED);
+
+    /* Becoming administrator, or ceasing to be one, counts at once. */
+    fixture_sql(&f, "UPDATE user SET admin = 1 WHERE id = 2");
+    CHECK_INT(verify(&f, token, &who), OK);
+    CHECK(who.principal.admin);
+    /* Another user who got the name, and the id, is not meant. */
+    fixture_sql(&f, "UPDATE user SET name = 'bob' WHERE id = 2");
+    CHECK_INT(verify(&f, token, &who), ERR_UNAUTHORIZED);
+    fixture_sql(&f, "UPDATE user SET id = 9, name = 'alice' WHERE id = 2");
+    CHECK_INT(verify(&f, token, &who), ERR_UNAUTHORIZED);
+    fixture_sql(&f, "DELETE FROM user");
+    CHECK_INT(verify(&f, token, &who), ERR_UNAUTHORIZED);
+    fixture_close(&f);
+}
+
+static void anonymous_tokens_need_no_database(void)
+{
+    struct fixture f;
+    struct credentials who = {0};
+    fixture_open(&f, "anonymous", &fixture_config);
+    struct principal anonymous = {.kind = PRINCIPAL_ANONYMOUS};
+    str token = bearer_for(&f, &anonymous, "repository:library/app:pull");
+    CHECK_INT(auth_verify(f.auth, NULL, token, STR("berth"), &f.arena, &who), OK);
+    CHECK(who.principal.kind == PRINCIPAL_ANONYMOUS && who.presented && who.has_ceiling);
+    CHECK(!who.principal.name.n);
+    fixture_close(&f);
+}
+
+static void keys_survive_restarts_and_do_not_cross(void)
+{
+    struct fixture f, other;
+    struct credentials who;
+    struct principal anonymous = {.kind = PRINCIPAL_ANONYMOUS};
+    fixture_open(&f, "restart", &fixture_config);
+    fixture_open(&other, "elsewhere", &fixture_config);
+    str token = bearer_for(&f, &anonymous, "");
+    str jwks = auth_jwks(f.auth, &f.arena);
+    CHECK(str_starts(jwks, STR("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",")));
+    CHECK(!str_contains(jwks, STR("\"d\":")));
+    CHECK_INT(verify(&other, token, &who), ERR_UNAUTHORIZED);
+
+    auth_free(f.auth);
+    CHECK_INT(auth_new(&f.auth, f.db, &fixture_config), OK);
+    CHECK(str_eq(jwks, auth_jwks(f.auth, &f.arena)));
+    CHECK_INT(verify(&f, token, &who), OK);
+    fixture_close(&other);
+    fixture_close(&f);
+}
+
+static void the_newest_key_signs_and_older_ones_verify(void)
+{
+    struct fixture f;
+    struct credentials who;
+    struct principal anonymous = {.kind = PRINCIPAL_ANONYMOUS};
+    struct jws_key *key;
+    str pem, jwks;
+    fixture_open(&f, "rotate", &fixture_config);
+    str old = bearer_for(&f, &anonymous, "");
+    CHECK_INT(jws_key_generate(&key), OK);
+    CHECK_INT(jws_key_to_pem(key, &f.arena, &pem), OK);
+    str id = jws_key_id(key);
+    fixture_sql(&f, arena_printf(&f.arena,
+                                 "INSERT INTO signing_key (kid, pem, created_at) SELECT '%.*s', "
+                                 "'%.*s', max(created_at) + 1 FROM signing_key",
+                                 STR_ARG(id), STR_ARG(pem))
+                        .p);
+    auth_free(f.auth);
+    CHECK_INT(auth_new(&f.auth, f.db, &fixture_config), OK);
+    jwks = auth_jwks(f.auth, &f.arena);
+    CHECK(str_starts(str_skip(jwks, 9), jws_key_jwk(key, &f.arena)));
+    CHECK_INT(verify(&f, old, &who), OK);
+    CHECK_INT(verify(&f, bearer_for(&f, &anonymous, ""), &who), OK);
+    jws_key_free(key);
+    fixture_sql(&f, "UPDATE signing_key SET pem = 'rotten'");
+    struct auth *none = NULL;
+    CHECK_INT(auth_new(&none, f.db, &fixture_config), ERR_DB_CORRUPT);
+    fixture_close(&f);
+}
+
+static void too_many_grants_are_refused(void)
+{
+    struct fixture f;
+    static const struct grant grants[GRANTS_MAX + 1];
+    struct principal anonymous = {.kind = PRINCIPAL_ANONYMOUS};
+    str token;
+    int64_t at;
+    fixture_open(&f, "many", &fixture_config);
+    CHECK_INT(auth_token_sign(f.auth, &anonymous, STR("berth"), grants, GRANTS_MAX + 1, &f.arena,
+                              &token, &at),
+              ERR_LIMIT);
+    fixture_close(&f);
+}
+
+TESTS({"first_start_creates_an_administrator", first_start_creates_an_administrator},
+      {"first_start_takes_a_given_password", first_start_takes_a_given_password},
+      {"a_plain_user_named_admin_is_left_alone", a_plain_user_named_admin_is_left_alone},
+      {"generated_passwords_differ", generated_passwords_differ},
+      {"verifies_basic", verifies_basic}, {"unknown_users_compute_too", unknown_users_compute_too},
+      {"a_changed_password_ends_verdicts_and_tokens", a_changed_password_ends_verdicts_and_tokens},
+      {"verifies_bearer", verifies_bearer},
+      {"anonymous_tokens_need_no_database", anonymous_tokens_need_no_database},
+      {"keys_survive_restarts_and_do_not_cross", keys_survive_restarts_and_do_not_cross},
+      {"the_newest_key_signs_and_older_ones_verify", the_newest_key_signs_and_older_ones_verify},
+      {"too_many_grants_are_refused", too_many_grants_are_refused});

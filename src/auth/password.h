@@ -1,0 +1,54 @@
+/* Passwords: bcrypt ($2b$) behind a small gate, and a cache of verdicts.
+ *
+ * bcrypt reads 72 bytes and stops at a NUL. What it would cut is refused instead: such a password
+ * can neither be set nor match. (Hashing it first would lock out passwords brought along from
+ * htpasswd files.) The empty password never matches.
+ *
+ * Only "right" is remembered, under HMAC-SHA-256 of user, epoch and password with a key that never
+ * leaves this process, so the cache is of no use to who reads it and forgets a changed password at
+ * once. An unknown user costs the same computation as a wrong password. */
+#pragma once
+
+#include "base/err.h"
+
+enum {
+    PASSWORD_BYTES_MAX = 72,
+    PASSWORD_HASH_MAX = 64, /* of the text, without NUL; $2b$ takes 60 */
+};
+
+/* Text for user.password_hash, NUL-terminated. ERR_LIMIT for a password bcrypt would cut,
+ * ERR_BAD_REQUEST for an empty one. Blocks for as long as one check; not gated. */
+NODISCARD enum err password_hash(str password, unsigned cost, char out[PASSWORD_HASH_MAX + 1]);
+
+struct passwords;
+
+struct password_config {
+    unsigned cost;       /* of the computation spent on unknown users */
+    unsigned checks_max; /* computations at a time */
+    unsigned queue_max;  /* callers waiting for one */
+    uint64_t cache_ms;   /* 0: nothing is remembered */
+};
+
+/* What happened since the start; each check adds to at least one. */
+struct password_counts {
+    uint64_t computed; /* against a stored hash */
+    uint64_t dummies;  /* spent on an unknown user or an unusable hash */
+    uint64_t cached;
+    uint64_t refused; /* the queue was full */
+};
+
+struct passwords *passwords_new(const struct password_config *config);
+/* NULL-safe. No check may be running. */
+void passwords_free(struct passwords *p);
+struct password_counts passwords_counts(struct passwords *p);
+
+/* One login attempt. `hash` with p == NULL: no such user. `now_ms` is monotonic. OK,
+ * ERR_UNAUTHORIZED, or ERR_TOO_MANY_REQUESTS. Blocks; any number of threads. */
+struct password_attempt {
+    int64_t user;
+    int64_t epoch;
+    str hash;
+    str password;
+};
+NODISCARD enum err passwords_check(struct passwords *p, const struct password_attempt *attempt,
+                                   uint64_t now_ms);
