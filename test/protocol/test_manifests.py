@@ -305,8 +305,6 @@ def refused():
         "data-other-bytes": (image(layers=[layer(data=base64.b64encode(b"x" * 300).decode())]), IMAGE, d, ["data"]),
         "subject-string": (image(subject="x"), IMAGE, d, ["subject"]),
         "subject-bad-digest": (image(subject={**child(), "digest": "x"}), IMAGE, d, ["subject", "digest"]),
-        "annotations-array": (image(annotations=[]), IMAGE, d, ["annotations"]),
-        "annotation-number": (image(annotations={"a": 1}), IMAGE, d, ["annotations"]),
         "artifact-type-bad": (image(artifactType="x"), IMAGE, d, ["artifactType"]),
         "artifact-type-number": (image(artifactType=1), IMAGE, d, ["artifactType"]),
         "foreign-without-urls": (image(layers=[{**ABSENT, "mediaType":
