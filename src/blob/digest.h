@@ -7,8 +7,8 @@
 #include "base/err.h"
 
 /* X(name, enum value = algorithm byte on disk, hash bytes, OpenSSL name) */
-#define DIGEST_TABLE(X)                                                                            \
-    X(sha256, 1, 32, "SHA256")                                                                     \
+#define DIGEST_TABLE(X)        \
+    X(sha256, 1, 32, "SHA256") \
     X(sha512, 2, 64, "SHA512")
 
 enum digest_algorithm {
@@ -20,12 +20,12 @@ enum digest_algorithm {
 
 enum {
     DIGEST_BYTES_MAX = 64,
-    DIGEST_TEXT_MAX = 7 + 128,   /* "sha512:" and hexadecimal; of known algorithms */
-    DIGEST_STORED_MAX = 1 + 255, /* other digests are refused when longer */
+    DIGEST_TEXT_MAX = 7 + 128, /* "sha512:" and hexadecimal; of known algorithms */
+    DIGEST_STORED_MAX = 255,   /* other digests are refused when longer */
 };
 
 struct digest {
-    uint8_t n;                       /* bytes used of stored[] */
+    uint8_t n;                         /* bytes used of stored[] */
     uint8_t stored[DIGEST_STORED_MAX]; /* stored form: what goes into the database */
 };
 
@@ -42,11 +42,11 @@ static inline bool digest_eq(const struct digest *a, const struct digest *b)
     return a->n == b->n && memcmp(a->stored, b->stored, a->n) == 0;
 }
 
-/* Parses `algorithm:encoded`. Known algorithms need exactly their lower-case hexadecimal digits
- * (upper case is refused). Other algorithms parse when `other` is true and the grammar holds.
- * ERR_DIGEST_INVALID otherwise. */
+/* Parses `algorithm:encoded` (the grammar of descriptor.md). Known algorithms need exactly their
+ * lower-case hexadecimal digits (upper case is refused). Other algorithms parse when `other` is
+ * true and the grammar holds. ERR_DIGEST_INVALID otherwise. */
 NODISCARD enum err digest_parse(str text, bool other, struct digest *ret);
-/* From the stored form; false when that is malformed. */
+/* From the stored form; false when that is malformed or not the one form of its digest. */
 NODISCARD bool digest_from_stored(str stored, struct digest *ret);
 /* Text form in the arena. */
 str digest_text(struct arena *a, const struct digest *d);
@@ -54,13 +54,21 @@ str digest_text(struct arena *a, const struct digest *d);
 enum digest_algorithm digest_algorithm_parse(str name);
 str digest_algorithm_name(enum digest_algorithm alg);
 
-/* Running hash. Heap object; one thread at a time. */
+/* Running hash. Heap object; one thread at a time. `alg` is a known algorithm. Running out of
+ * memory aborts, as in arenas: a hasher is a few hundred bytes. */
 struct hasher;
 struct hasher *hasher_new(enum digest_algorithm alg);
+/* NULL-safe. */
 void hasher_free(struct hasher *h);
 enum digest_algorithm hasher_algorithm(const struct hasher *h);
 void hasher_update(struct hasher *h, const void *p, size_t n);
 /* Result so far; the hasher goes on. */
 void hasher_peek(const struct hasher *h, struct digest *ret);
-/* One-shot. */
+/* One-shot. `alg` is a known algorithm. */
 void digest_of(enum digest_algorithm alg, str bytes, struct digest *ret);
+
+static inline void hasher_cleanup(struct hasher **h)
+{
+    hasher_free(*h);
+}
+#define HASHER_CLEANUP __attribute__((cleanup(hasher_cleanup)))
