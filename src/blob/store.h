@@ -5,7 +5,12 @@
  * dead blob can never hit a new one; `xx` is its first two digits. A blob exists when the database
  * says so: a file without a row is a stray, harmless and swept by fsck.
  *
- * Every call may block; call from workers. Another kind of store (S3) fills the same table. */
+ * Every call may block; call from workers. Calls on different handles are independent. A store key
+ * or uuid that is not of its exact form names nothing: ERR_NOT_FOUND, and no path is built.
+ *
+ * A failed fsync is final (the kernel tells of lost pages once, and then calls them clean): the
+ * upload is poisoned, its file is removed, every later call on it returns the same error, and its
+ * content must be uploaded again. */
 #pragma once
 
 #include "base/err.h"
@@ -18,8 +23,10 @@ struct store;
 /* An upload's bytes while they are being received. One writer at a time. */
 struct store_upload;
 
-/* Opens or creates the store below `dir` (fsyncing what it creates). */
+/* Opens or creates the store below `dir` (fsyncing what it creates). Keeps some 260 descriptors
+ * open: every directory, so that an upload pays for none. */
 NODISCARD enum err store_open(struct store **ret, str dir, struct arena *a, struct error *why);
+/* NULL-safe. No upload may be open. */
 void store_close(struct store *s);
 
 /* Opens the upload file `uuid`, creating it when `offset` is 0, and cuts it to `offset` bytes: what
@@ -28,16 +35,20 @@ NODISCARD enum err store_upload_open(struct store *s, str uuid, uint64_t offset,
                                      struct store_upload **ret);
 /* Closes without losing anything that was synced. NULL-safe. */
 void store_upload_close(struct store_upload *u);
-/* Writes at `offset`. Starts writeback every few MiB so that the final sync is short. */
+/* Bytes in the file: the offset it was opened at and what was written since. */
+uint64_t store_upload_size(const struct store_upload *u);
+/* Writes at `offset`, at most store_upload_size. Starts writeback every few MiB so that the final
+ * sync is short. After an error the bytes behind `offset` are undefined, those before are not. */
 NODISCARD enum err store_upload_write(struct store_upload *u, uint64_t offset, str bytes);
 /* Reads back (for hashing again after a restart, or with another algorithm). *got < n only at the
  * end of the file. Any number of threads. */
 NODISCARD enum err store_upload_read(struct store_upload *u, uint64_t offset, void *p, size_t n,
                                      size_t *got);
-/* Makes the first `size_bytes` durable: cuts, fdatasync, and the directory entry the first time. */
+/* Makes the first `size_bytes` durable: cuts, fdatasync, and the directory entry the first time.
+ * ERR_SIZE_INVALID, and nothing done, when the file is shorter. */
 NODISCARD enum err store_upload_sync(struct store_upload *u, uint64_t size_bytes);
-/* Makes the bytes durable and moves them under a fresh store key: fsync, rename, fsync of the
- * directory. Consumes (closes) u on success only. */
+/* Makes the bytes durable and moves them under a fresh store key: cuts, fdatasync, rename, fsync of
+ * the directory. Consumes (closes) u on success only. ERR_SIZE_INVALID as above. */
 NODISCARD enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes,
                                         char key[STORE_KEY_LEN]);
 /* Removes the upload's file, open or not. Missing is fine. */

@@ -1,0 +1,240 @@
+/* The file store: its directories, and blobs at rest. Uploads are in store_upload.c. */
+#include "blob/store_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DIRECTORY_FLAGS = O_RDONLY | O_DIRECTORY | O_CLOEXEC };
+
+static int sync_range(int fd, off_t offset, off_t n, unsigned flags)
+{
+    return sync_file_range(fd, offset, n, flags);
+}
+
+const struct store_sys store_sys_kernel = {
+    .pwrite = pwrite,
+    .sync_file_range = sync_range,
+    .ftruncate = ftruncate,
+    .fdatasync = fdatasync,
+    .fsync = fsync,
+    .renameat = renameat,
+};
+
+/* What opening goes through; the strings are for the error. */
+struct opening {
+    const struct store_sys *sys;
+    struct arena *arena;
+    struct error *why;
+    str dir;
+};
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+#define FD_CLEANUP __attribute__((cleanup(close_fd)))
+
+static int take_fd(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
+
+static enum err refuse(struct opening *o, const char *verb, const char *name)
+{
+    int errnum = errno;
+    char text[128];
+    return error_set(o->arena, o->why, err_from_errno(errnum), "store %.*s: cannot %s \"%s\": %s",
+                     STR_ARG(o->dir), verb, name, strerror_r(errnum, text, sizeof text));
+}
+
+/* Makes the entries of a directory durable, given by any descriptor that leads there. */
+static enum err sync_entries(struct opening *o, int dir_fd, const char *name)
+{
+    FD_CLEANUP int fd = openat(dir_fd, ".", DIRECTORY_FLAGS);
+    if (fd < 0 || o->sys->fsync(fd) != 0)
+        return refuse(o, "sync the directory of", name);
+    return OK;
+}
+
+/* Makes the directory and its entry durable. An existing one is fine. */
+static enum err make_durable(struct opening *o, int parent_fd, const char *name)
+{
+    if (mkdirat(parent_fd, name, 0700) != 0)
+        return errno == EEXIST ? OK : refuse(o, "create directory", name);
+    return sync_entries(o, parent_fd, name);
+}
+
+/* Walks down to o->dir, creating what is missing. Directories above it may be searchable only
+ * (O_PATH): reading them is needed just where an entry is made. */
+static enum err open_chain(struct opening *o, int *ret)
+{
+    char *path = arena_cstr(o->arena, o->dir);
+    FD_CLEANUP int at = open(*path == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return refuse(o, "open", path);
+    str rest = o->dir, part;
+    while (str_next(&rest, '/', &part)) {
+        if (part.n == 0)
+            continue;
+        const char *name = arena_cstr(o->arena, part);
+        int next = openat(at, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (next < 0 && errno == ENOENT) {
+            enum err e = make_durable(o, at, name);
+            if (e)
+                return e;
+            next = openat(at, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        }
+        if (next < 0)
+            return refuse(o, "open directory", name);
+        close(at);
+        at = next;
+    }
+    *ret = take_fd(&at);
+    return OK;
+}
+
+/* Opens a directory below `parent_fd`, creating it when it is missing; the caller syncs. */
+static enum err open_below(struct opening *o, int parent_fd, const char *name, int *ret)
+{
+    int fd = openat(parent_fd, name, DIRECTORY_FLAGS);
+    if (fd < 0 && errno == ENOENT) {
+        if (mkdirat(parent_fd, name, 0700) != 0 && errno != EEXIST)
+            return refuse(o, "create directory", name);
+        fd = openat(parent_fd, name, DIRECTORY_FLAGS);
+    }
+    if (fd < 0)
+        return refuse(o, "open directory", name);
+    *ret = fd;
+    return OK;
+}
+
+static enum err open_shards(struct opening *o, struct store *s, int blobs_fd)
+{
+    for (unsigned i = 0; i < SHARD_COUNT; i++) {
+        char name[3];
+        int fd;
+        snprintf(name, sizeof name, "%02x", i);
+        enum err e = open_below(o, blobs_fd, name, &fd);
+        if (e)
+            return e;
+        directory_init(&s->shards[i], fd);
+        s->shard_n++;
+    }
+    return OK;
+}
+
+/* rename(2) works within one file system only; better said now than at the first push. */
+static enum err check_one_device(struct opening *o, int uploads_fd, int blobs_fd)
+{
+    struct stat uploads, blobs;
+    if (fstat(uploads_fd, &uploads) != 0 || fstat(blobs_fd, &blobs) != 0)
+        return refuse(o, "examine", "blobs");
+    if (uploads.st_dev == blobs.st_dev)
+        return OK;
+    return error_set(o->arena, o->why, ERR_CONFIG,
+                     "store %.*s: \"uploads\" and \"blobs\" must be on the same file system",
+                     STR_ARG(o->dir));
+}
+
+static enum err open_below_dir(struct opening *o, struct store *s, int dir_fd)
+{
+    enum err e;
+    int uploads_fd;
+    FD_CLEANUP int blobs_fd = -1;
+    if ((e = open_below(o, dir_fd, "uploads", &uploads_fd)))
+        return e;
+    directory_init(&s->uploads, uploads_fd);
+    if ((e = open_below(o, dir_fd, "blobs", &blobs_fd)))
+        return e;
+    if ((e = check_one_device(o, uploads_fd, blobs_fd)))
+        return e;
+    if ((e = open_shards(o, s, blobs_fd)))
+        return e;
+    /* Also when nothing was created: who created it may have been killed before this line. */
+    if ((e = sync_entries(o, dir_fd, "blobs")))
+        return e;
+    return sync_entries(o, blobs_fd, "00");
+}
+
+enum err store_open_with(struct store **ret, str dir, const struct store_sys *sys, struct arena *a,
+                         struct error *why)
+{
+    struct opening o = {.sys = sys, .arena = a, .why = why, .dir = dir};
+    FD_CLEANUP int dir_fd = -1;
+    enum err e = open_chain(&o, &dir_fd);
+    if (e)
+        return e;
+    struct store *s = calloc(1, sizeof *s);
+    if (!s)
+        abort();
+    s->sys = sys;
+    s->uploads.fd = -1;
+    e = open_below_dir(&o, s, dir_fd);
+    if (e) {
+        store_close(s);
+        return e;
+    }
+    *ret = s;
+    return OK;
+}
+
+enum err store_open(struct store **ret, str dir, struct arena *a, struct error *why)
+{
+    return store_open_with(ret, dir, &store_sys_kernel, a, why);
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    for (unsigned i = 0; i < s->shard_n; i++)
+        directory_release(&s->shards[i]);
+    if (s->uploads.fd >= 0)
+        directory_release(&s->uploads);
+    free(s);
+}
+
+bool store_key_name(str key, char name[STORE_KEY_LEN + 1], unsigned *shard)
+{
+    uint8_t bytes[STORE_KEY_LEN / 2];
+    if (!hex_decode(key, true, bytes, sizeof bytes))
+        return false;
+    memcpy(name, key.p, STORE_KEY_LEN);
+    name[STORE_KEY_LEN] = 0;
+    *shard = bytes[0];
+    return true;
+}
+
+enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct file **ret)
+{
+    char name[STORE_KEY_LEN + 1];
+    unsigned shard;
+    struct stat st;
+    if (!store_key_name(key, name, &shard))
+        return ERR_NOT_FOUND;
+    FD_CLEANUP int fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return err_from_errno(errno);
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size_bytes)
+        return ERR_IO;
+    *ret = file_new(take_fd(&fd), size_bytes);
+    return OK;
+}
+
+enum err store_blob_unlink(struct store *s, str key)
+{
+    char name[STORE_KEY_LEN + 1];
+    unsigned shard;
+    if (!store_key_name(key, name, &shard))
+        return ERR_NOT_FOUND;
+    if (unlinkat(s->shards[shard].fd, name, 0) != 0 && errno != ENOENT)
+        return err_from_errno(errno);
+    return OK;
+}

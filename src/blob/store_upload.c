@@ -1,0 +1,230 @@
+/* Uploads of the file store. */
+#include "base/clock.h"
+#include "blob/store_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct store_upload {
+    struct store *store;
+    int fd;
+    uint64_t size_bytes;
+    uint64_t flushed;         /* writeback was started for what is before */
+    bool dirty;               /* bytes or size changed since the last fdatasync */
+    bool entry_durable;       /* uploads/ was synced since the file was created */
+    unsigned entry_failures;  /* of uploads/, before the file was created */
+    _Atomic(enum err) poison; /* atomic: readers may be on other threads */
+    char name[UUID_LEN + 1];
+};
+
+static bool upload_name(str uuid, char name[UUID_LEN + 1])
+{
+    uint8_t id[16];
+    if (!uuid_parse(uuid, id))
+        return false;
+    memcpy(name, uuid.p, UUID_LEN);
+    name[UUID_LEN] = 0;
+    return true;
+}
+
+/* The file is removed so that no later open resumes it. */
+static enum err poison(struct store_upload *u, enum err e)
+{
+    unlinkat(u->store->uploads.fd, u->name, 0);
+    atomic_store(&u->poison, e);
+    return e;
+}
+
+static enum err cut(struct store_upload *u, uint64_t size_bytes)
+{
+    if (u->size_bytes == size_bytes)
+        return OK;
+    if (u->size_bytes < size_bytes)
+        return ERR_SIZE_INVALID;
+    if (u->store->sys->ftruncate(u->fd, (off_t)size_bytes) != 0)
+        return err_from_errno(errno);
+    u->size_bytes = size_bytes;
+    u->dirty = true;
+    return OK;
+}
+
+/* Takes the file that is there to the offset that was acknowledged. */
+static enum err resume(struct store_upload *u, uint64_t offset)
+{
+    struct stat st;
+    if (fstat(u->fd, &st) != 0)
+        return err_from_errno(errno);
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < offset)
+        return ERR_NOT_FOUND;
+    u->size_bytes = (uint64_t)st.st_size;
+    u->flushed = offset;
+    u->entry_durable = true; /* or the offset would not have been acknowledged */
+    return cut(u, offset);
+}
+
+enum err store_upload_open(struct store *s, str uuid, uint64_t offset, struct store_upload **ret)
+{
+    struct store_upload *u = calloc(1, sizeof *u);
+    if (!u)
+        abort();
+    u->store = s;
+    u->fd = -1;
+    enum err e = ERR_NOT_FOUND;
+    if (upload_name(uuid, u->name)) {
+        int create = offset == 0 ? O_CREAT | O_TRUNC : 0;
+        u->entry_failures = directory_failures(&s->uploads);
+        u->fd = openat(s->uploads.fd, u->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | create, 0600);
+        u->dirty = offset == 0;
+        if (u->fd < 0)
+            e = err_from_errno(errno);
+        else
+            e = offset ? resume(u, offset) : OK;
+    }
+    if (e) {
+        store_upload_close(u);
+        return e;
+    }
+    *ret = u;
+    return OK;
+}
+
+void store_upload_close(struct store_upload *u)
+{
+    if (!u)
+        return;
+    if (u->fd >= 0)
+        close(u->fd);
+    free(u);
+}
+
+uint64_t store_upload_size(const struct store_upload *u)
+{
+    return u->size_bytes;
+}
+
+/* Starts writeback of whole steps, and waits for the one two behind. An error told here will not
+ * be told again by fdatasync, so it is as final as one of fdatasync. A kernel or file system that
+ * has no such call leaves all the work to fdatasync. */
+static enum err write_back(struct store_upload *u)
+{
+    const struct store_sys *sys = u->store->sys;
+    uint64_t step = WRITEBACK_STEP_BYTES, end = u->size_bytes / step * step;
+    if (end <= u->flushed)
+        return OK;
+    int r = sys->sync_file_range(u->fd, (off_t)u->flushed, (off_t)(end - u->flushed),
+                                 SYNC_FILE_RANGE_WRITE);
+    if (r == 0 && end >= 3 * step)
+        r = sys->sync_file_range(u->fd, (off_t)(end - 3 * step), (off_t)step,
+                                 SYNC_FILE_RANGE_WAIT_BEFORE);
+    u->flushed = end;
+    if (r != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+        return poison(u, err_from_errno(errno));
+    return OK;
+}
+
+enum err store_upload_write(struct store_upload *u, uint64_t offset, str bytes)
+{
+    enum err e = atomic_load(&u->poison);
+    if (e)
+        return e;
+    if (offset > u->size_bytes)
+        return ERR_SIZE_INVALID;
+    while (bytes.n) {
+        u->dirty = true;
+        ssize_t n = u->store->sys->pwrite(u->fd, bytes.p, bytes.n, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? err_from_errno(errno) : ERR_IO;
+        bytes = str_skip(bytes, (size_t)n);
+        offset += (uint64_t)n;
+        if (offset > u->size_bytes)
+            u->size_bytes = offset;
+    }
+    return write_back(u);
+}
+
+enum err store_upload_read(struct store_upload *u, uint64_t offset, void *p, size_t n, size_t *got)
+{
+    enum err e = atomic_load(&u->poison);
+    if (e)
+        return e;
+    size_t done = 0;
+    while (done < n) {
+        ssize_t r = pread(u->fd, (char *)p + done, n - done, (off_t)(offset + done));
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return err_from_errno(errno);
+        if (r == 0)
+            break;
+        done += (size_t)r;
+    }
+    *got = done;
+    return OK;
+}
+
+/* Exactly the first `size_bytes`, on the disk. */
+static enum err sync_content(struct store_upload *u, uint64_t size_bytes)
+{
+    enum err e = atomic_load(&u->poison);
+    if (e)
+        return e;
+    if ((e = cut(u, size_bytes)))
+        return e;
+    if (!u->dirty)
+        return OK;
+    if (u->store->sys->fdatasync(u->fd) != 0)
+        return poison(u, err_from_errno(errno));
+    u->dirty = false;
+    return OK;
+}
+
+enum err store_upload_sync(struct store_upload *u, uint64_t size_bytes)
+{
+    enum err e = sync_content(u, size_bytes);
+    if (e || u->entry_durable)
+        return e;
+    if ((e = directory_sync(&u->store->uploads, u->store->sys, u->entry_failures)))
+        return poison(u, e);
+    u->entry_durable = true;
+    return OK;
+}
+
+enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes, char key[STORE_KEY_LEN])
+{
+    struct store *s = u->store;
+    enum err e = sync_content(u, size_bytes);
+    if (e)
+        return e;
+
+    uint8_t fresh[STORE_KEY_LEN / 2];
+    char name[STORE_KEY_LEN + 1];
+    random_bytes(fresh, sizeof fresh);
+    hex_encode(name, fresh, sizeof fresh);
+    name[STORE_KEY_LEN] = 0;
+    struct directory *shard = &s->shards[fresh[0]];
+    unsigned failures = directory_failures(shard);
+    if (s->sys->renameat(s->uploads.fd, u->name, shard->fd, name) != 0)
+        return err_from_errno(errno);
+    if ((e = directory_sync(shard, s->sys, failures))) {
+        unlinkat(shard->fd, name, 0);
+        return poison(u, e);
+    }
+    memcpy(key, name, STORE_KEY_LEN);
+    store_upload_close(u);
+    return OK;
+}
+
+enum err store_upload_discard(struct store *s, str uuid)
+{
+    char name[UUID_LEN + 1];
+    if (!upload_name(uuid, name))
+        return ERR_NOT_FOUND;
+    if (unlinkat(s->uploads.fd, name, 0) != 0 && errno != ENOENT)
+        return err_from_errno(errno);
+    return OK;
+}
