@@ -24,7 +24,7 @@ struct response {
     struct field headers[RESPONSE_HEADERS_MAX];
     size_t header_n;
     struct segment *first, **last;
-    uint64_t body_bytes; /* sum of the segments; what Content-Length says */
+    uint64_t body_bytes; /* sum of the segments (for HEAD: of GET's); what Content-Length says */
     struct sink *sink;   /* set instead of a status: stream the request body into it */
     bool close;          /* close the connection after this response */
 };
@@ -32,10 +32,13 @@ struct response {
 void response_init(struct response *res, struct request *req);
 /* Drops file references. */
 void response_release(struct response *res);
-/* Back to "not set": status, headers and segments are dropped. */
+/* Back to "not set": status, headers and segments are dropped; `sink` and `close` stay. */
 void response_clear(struct response *res);
 
-/* `name` as it shall appear, a literal. `value` is not copied. Values with CR, LF or NUL, and
+/* Headers that are set when a handler returns an error stay: the error's response carries them too
+ * (Content-Range of a 416, Location of a refused chunk).
+ *
+ * `name` as it shall appear, a literal. `value` is not copied. Values with CR, LF or NUL, and
  * headers past RESPONSE_HEADERS_MAX, abort: they are programming errors, input never gets here
  * unescaped. */
 void response_header(struct response *res, const char *name, str value);
@@ -50,13 +53,26 @@ void response_file(struct response *res, struct file *f, uint64_t offset, uint64
 /* status + Content-Type: application/json + body. */
 void response_json(struct response *res, int status, str body);
 
-/* A representation to be served with conditions and ranges (RFC 9110 13, 14): decides between 200,
- * 206 (single or multipart/byteranges, parts in request order), 304, 412 and 416, and sets ETag,
- * Accept-Ranges, Content-Type, Content-Range. HEAD ignores Range. Takes over the file reference.
- * Abuse (more than ranges_max parts, or parts that sum to more than the size) is answered with the
- * whole representation, never 416. */
+/* What If-Match and If-None-Match (RFC 9110 13.1.1, 13.1.2) say about a resource whose current
+ * strong entity tag, with its quotes, is `etag`; p == NULL: the resource does not exist. Values
+ * without quotes are taken as if they had them. If-Modified-Since and If-Unmodified-Since are
+ * ignored, as Berth sends no dates. Pure; any thread. */
+enum condition {
+    CONDITION_HOLDS,        /* perform the request */
+    CONDITION_NOT_MODIFIED, /* GET and HEAD only: 304 */
+    CONDITION_FAILED,       /* 412 */
+};
+enum condition request_condition(const struct request *req, str etag);
+
+/* A representation to be served with conditions and ranges (RFC 9110 13, 14). Sets status 200, 206
+ * (one part, or multipart/byteranges with its parts in request order) or 304, and ETag,
+ * Cache-Control, Accept-Ranges, Content-Type, Content-Range as they belong to it. Otherwise returns
+ * ERR_PRECONDITION_FAILED, or ERR_RANGE_INVALID with Content-Range set. Takes over the file
+ * reference in every case. HEAD ignores Range and gets `body_bytes` without segments, so it needs
+ * neither file nor memory. Abuse (more than req->ranges_max parts, or parts that sum to more than
+ * the size) is answered with the whole representation, never 416. */
 struct entity {
-    str etag; /* with its quotes; strong */
+    str etag;          /* with its quotes; strong */
     str type;
     str cache_control; /* empty: none */
     struct file *file; /* NULL: memory */
