@@ -1,0 +1,19 @@
+/* The access log: one line per request. */
+#include "api/app.h"
+#include "base/log.h"
+
+void api_on_done(const struct request *req, int status, uint64_t body_in_bytes,
+                 uint64_t body_out_bytes, uint64_t elapsed_us)
+{
+    const struct app *app = req->app;
+    if (!app->conf->log_access)
+        return;
+    /* The query may hold what is nobody's business (tokens of misguided clients): left out. */
+    LOG(INFO, "request", log_str("request", str_make(req->id, REQUEST_ID_LEN)),
+        log_str("client", req->client), log_str("principal", req->log_principal),
+        log_str("method", method_name(req->method)), log_str("path", req->path),
+        log_str("repository", req->log_repository), log_int("status", status),
+        log_int("in_bytes", (int64_t)body_in_bytes), log_int("out_bytes", (int64_t)body_out_bytes),
+        log_int("us", (int64_t)elapsed_us),
+        log_str("agent", request_header(req, STR("user-agent"))));
+}

@@ -1,0 +1,60 @@
+/* How errors look to clients (OCI distribution specification, "Error Codes"). */
+#include "api/app.h"
+#include "api/challenge.h"
+#include "api/v2.h"
+#include "base/log.h"
+#include "json/write.h"
+
+enum { ERROR_BYTES_MAX = 256 * 1024 };
+
+static void write_entry(struct json_writer *w, const struct error *entry)
+{
+    jw_object(w);
+    jw_field(w, "code", str_from(err_code(entry->code)));
+    jw_field(w, "message", entry->message.n ? entry->message : str_from(err_text(entry->code)));
+    if (entry->detail.n) {
+        jw_key(w, "detail");
+        jw_raw(w, entry->detail);
+    }
+    jw_end(w);
+}
+
+static str error_body(struct request *req, const struct error *first)
+{
+    BUF_CLEANUP struct buf out = BUF_INIT(ERROR_BYTES_MAX);
+    struct json_writer w = {.out = &out};
+    jw_object(&w);
+    jw_key(&w, "errors");
+    jw_array(&w);
+    for (const struct error *entry = first; entry && out.n < ERROR_BYTES_MAX / 2;
+         entry = entry->next)
+        write_entry(&w, entry);
+    jw_end(&w);
+    jw_end(&w);
+    buf_byte(&out, '\n');
+    return arena_str(req->arena, buf_str(&out));
+}
+
+/* What went wrong inside is for the log; the client learns that it did, and the request's id. */
+static void log_failure(const struct request *req, enum err e)
+{
+    LOG(ERROR, "request_failed", log_err(e), log_str("request", str_make(req->id, REQUEST_ID_LEN)),
+        log_str("method", method_name(req->method)), log_str("path", req->path),
+        log_str("message", req->error.message));
+}
+
+void api_render_error(struct request *req, struct response *res, enum err e)
+{
+    struct error error = req->error;
+    if (error.code != e)
+        error = (struct error){.code = e};
+    int status = err_status(e);
+    if (status == 500 || status == 507)
+        log_failure(req, e);
+    if (status == 503 || status == 429)
+        response_header(res, "Retry-After", STR("1"));
+    struct v2_call *call = req->state;
+    if (status == 401 && call && call->refused)
+        challenge_add(res, call);
+    response_json(res, status, error_body(req, &error));
+}

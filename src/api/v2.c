@@ -1,0 +1,137 @@
+#include "api/v2.h"
+
+#include "base/clock.h"
+
+void v2_resume(struct v2_call *call, const struct request *req)
+{
+    call->conn = db_reader(call->app->db, req->worker);
+}
+
+static enum err call_new(struct request *req, struct response *res, enum action action,
+                         struct v2_call **ret)
+{
+    struct v2_call *call = ARENA_NEW(req->arena, struct v2_call);
+    call->app = req->app;
+    call->action = action;
+    v2_resume(call, req);
+    req->state = call;
+    response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
+    *ret = call;
+    return call->conn ? OK : ERR_WOULD_BLOCK;
+}
+
+static enum err verify(struct v2_call *call, struct request *req)
+{
+    enum err e = auth_verify(call->app->auth, call->conn, request_header(req, STR("authorization")),
+                             V2_SERVICE, req->arena, &call->who);
+    if (!e)
+        req->log_principal = call->who.principal.name;
+    call->refused = e == ERR_UNAUTHORIZED;
+    if (e == ERR_UNAUTHORIZED &&
+        str_starts(request_header(req, STR("authorization")), STR("Basic")))
+        return fail(req, e, "wrong user name or password");
+    if (e == ERR_UNAUTHORIZED)
+        return fail(req, e, "the token is malformed, expired or not from this registry");
+    if (e == ERR_TOO_MANY_REQUESTS)
+        return fail(req, e, "too many logins are being checked at once; try again in a moment");
+    return e;
+}
+
+/* What an allowed request would have needed, in words. */
+static enum err refuse(struct v2_call *call, struct request *req)
+{
+    const struct credentials *who = &call->who;
+    call->refused = true;
+    if (!who->presented)
+        return fail(req, ERR_UNAUTHORIZED, "authentication required");
+    if (who->has_ceiling)
+        return fail(req, ERR_UNAUTHORIZED,
+                    "the token does not allow this, or access was refused: "
+                    "log in as a user who may");
+    call->refused = false;
+    return fail(req, ERR_DENIED, "requested access to the resource is denied");
+}
+
+enum err v2_enter_registry(struct request *req, struct response *res, enum action action,
+                           struct v2_call **ret)
+{
+    struct v2_call *call;
+    enum err e = call_new(req, res, action, &call);
+    if (!e)
+        e = verify(call, req);
+    if (!e && action == ACTION_CATALOG)
+        e = auth_allows(call->app->auth, call->conn, &call->who, action, STR(""));
+    if (e == ERR_DENIED)
+        return refuse(call, req);
+    *ret = call;
+    return e;
+}
+
+enum err v2_enter(struct request *req, struct response *res, enum action action,
+                  struct v2_call **ret)
+{
+    struct v2_call *call;
+    enum err e = call_new(req, res, action, &call);
+    if (!e)
+        e = name_parse(req->arena, req->args[0], &call->name, &req->error);
+    if (e)
+        return e;
+    req->log_repository = call->name.full;
+    e = verify(call, req);
+    if (!e)
+        e = auth_allows(call->app->auth, call->conn, &call->who, action, call->name.full);
+    if (e == ERR_DENIED)
+        return refuse(call, req);
+    *ret = call;
+    return e;
+}
+
+enum err v2_digest(struct request *req, str text, struct digest *ret)
+{
+    if (digest_parse(text, false, ret))
+        return fail(
+            req, ERR_DIGEST_INVALID,
+            "invalid digest \"%.*s\": expected sha256: and 64, or sha512: and 128 lower-case "
+            "hexadecimal digits",
+            STR_ARG(str_first(text, 200)));
+    return OK;
+}
+
+enum err v2_page_size(struct request *req, size_t *ret)
+{
+    const struct app *app = req->app;
+    uint64_t n = app->conf->limits_page;
+    str text;
+    if (request_query(req, STR("n"), &text) && !str_u64(text, &n))
+        return fail(req, ERR_PAGE_INVALID, "n must be a whole number, not \"%.*s\"",
+                    STR_ARG(str_first(text, 40)));
+    *ret = n < app->conf->limits_page ? n : app->conf->limits_page;
+    return OK;
+}
+
+void v2_link_next(struct response *res, str path, size_t n, str last)
+{
+    /* Names and tags hold no character but '/' that a query would need escaped. */
+    struct arena *a = res->req->arena;
+    char *escaped = arena_alloc(a, last.n * 3 + 1);
+    size_t length = 0;
+    for (size_t i = 0; i < last.n; i++) {
+        if (last.p[i] == '/') {
+            memcpy(escaped + length, "%2F", 3);
+            length += 3;
+        } else {
+            escaped[length++] = last.p[i];
+        }
+    }
+    response_header_printf(res, "Link", "<%.*s?n=%zu&last=%.*s>; rel=\"next\"", STR_ARG(path), n,
+                           (int)length, escaped);
+}
+
+struct maker v2_maker(const struct v2_call *call)
+{
+    return (struct maker){
+        .principal = call->who.principal.name,
+        .now_us = clock_wall_us(),
+        .new_projects_public = call->app->registry.new_projects_public,
+    };
+}

@@ -1,0 +1,84 @@
+/* Blobs: GET, HEAD, DELETE (OCI distribution specification end-2, end-10). */
+#include "api/routes.h"
+#include "api/v2.h"
+#include "registry/blob.h"
+
+static enum err unknown(struct request *req, const struct v2_call *call)
+{
+    return fail(req, ERR_BLOB_UNKNOWN, "blob %.*s is not in %.*s", STR_ARG(req->args[1]),
+                STR_ARG(call->name.asked));
+}
+
+static enum err blob_get(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    struct digest digest;
+    struct blob blob;
+    struct file *file = NULL;
+    enum err e = v2_enter(req, res, ACTION_PULL, &call);
+    if (!e)
+        e = v2_digest(req, req->args[1], &digest);
+    if (!e)
+        e = blob_find_linked(call->conn, call->name.full, &digest, &blob);
+    /* A file that is gone or cut answers like a blob that was never pushed: a push repairs it. */
+    if (!e && store_blob_open(call->app->registry.store, str_make(blob.store_key, STORE_KEY_LEN),
+                              blob.size_bytes, &file))
+        e = ERR_BLOB_UNKNOWN;
+    if (e == ERR_BLOB_UNKNOWN)
+        return unknown(req, call);
+    if (e)
+        return e;
+    str text = digest_text(req->arena, &digest);
+    response_header(res, "Docker-Content-Digest", text);
+    struct entity entity = {
+        .etag = arena_printf(req->arena, "\"%.*s\"", STR_ARG(text)),
+        .type = STR("application/octet-stream"),
+        .cache_control = STR("max-age=31536000, immutable"),
+        .file = file,
+        .size_bytes = blob.size_bytes,
+        .ranges = true,
+    };
+    return response_entity(res, &entity);
+}
+
+struct unlink {
+    const struct name *name;
+    const struct digest *digest;
+};
+
+static enum err unlink_tx(struct db_conn *conn, void *arg)
+{
+    const struct unlink *unlink = arg;
+    struct repository repository;
+    enum err e = repository_find(conn, unlink->name->full, &repository);
+    return e ? e : blob_unlink(conn, &repository, unlink->digest);
+}
+
+static enum err blob_delete(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    struct digest digest;
+    enum err e = v2_enter(req, res, ACTION_DELETE, &call);
+    if (!e)
+        e = v2_digest(req, req->args[1], &digest);
+    if (e)
+        return e;
+    struct unlink unlink = {&call->name, &digest};
+    e = db_tx(call->app->db, unlink_tx, &unlink);
+    if (e == ERR_BLOB_UNKNOWN || e == ERR_NAME_UNKNOWN)
+        return unknown(req, call);
+    if (e == ERR_BLOB_IN_USE)
+        return fail(req, e, "a manifest in %.*s still uses blob %.*s; delete the manifest first",
+                    STR_ARG(call->name.asked), STR_ARG(req->args[1]));
+    if (!e)
+        res->status = 202;
+    return e;
+}
+
+const struct route v2_blob_routes[] = {
+    {METHOD_GET, "/v2/{name...}/blobs/{digest}", blob_get, BODY_DRAIN,
+     .help = "Read a blob, whole or in ranges (OCI end-2)"},
+    {METHOD_DELETE, "/v2/{name...}/blobs/{digest}", blob_delete, BODY_DRAIN,
+     .help = "Remove a blob from a repository (OCI end-10)"},
+    {0},
+};

@@ -1,0 +1,197 @@
+/* Manifests: GET, HEAD, PUT, DELETE (OCI distribution specification end-3, end-7, end-9). */
+#include "api/routes.h"
+#include "api/v2.h"
+#include "registry/manifest.h"
+#include "registry/tag.h"
+#include "json/write.h"
+
+static enum err enter(struct request *req, struct response *res, enum action action,
+                      struct v2_call **call, struct reference *reference)
+{
+    enum err e = v2_enter(req, res, action, call);
+    return e ? e : reference_parse(req->arena, req->args[1], reference, &req->error);
+}
+
+/* Only for who may pull: tells what is there instead. */
+static enum err unknown(struct request *req, const struct v2_call *call,
+                        const struct reference *reference)
+{
+    struct repository repository;
+    str near[TAG_NEAR_MAX];
+    size_t n = 0;
+    enum err e = repository_find(call->conn, call->name.full, &repository);
+    if (e == ERR_NAME_UNKNOWN)
+        return fail(req, e, "repository %.*s does not exist", STR_ARG(call->name.asked));
+    if (!e && !reference->is_digest)
+        e = tag_near(call->conn, &repository, reference->tag, req->arena, near, &n);
+    if (e)
+        return e;
+    str list = {0};
+    for (size_t i = 0; i < n; i++)
+        list =
+            arena_printf(req->arena, "%.*s%s%.*s", STR_ARG(list), i ? ", " : "", STR_ARG(near[i]));
+    return fail(req, ERR_MANIFEST_UNKNOWN, "%s %.*s is not in %.*s%s%.*s",
+                reference->is_digest ? "manifest" : "tag", STR_ARG(reference->text),
+                STR_ARG(call->name.asked), n ? "; near ones: " : "", STR_ARG(list));
+}
+
+static enum err manifest_get_handler(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    struct reference reference;
+    struct manifest_view view;
+    enum err e = enter(req, res, ACTION_PULL, &call, &reference);
+    if (!e)
+        e = manifest_get(call->conn, call->name.full, &reference, req->method == METHOD_GET,
+                         req->arena, &view);
+    if (e == ERR_MANIFEST_UNKNOWN)
+        return unknown(req, call, &reference);
+    if (e)
+        return e;
+    str text = digest_text(req->arena, &view.digest);
+    response_header(res, "Docker-Content-Digest", text);
+    struct entity entity = {
+        .etag = arena_printf(req->arena, "\"%.*s\"", STR_ARG(text)),
+        .type = view.media_type,
+        .cache_control = reference.is_digest ? STR("max-age=31536000, immutable") : STR("no-cache"),
+        .memory = view.bytes,
+        .size_bytes = view.size_bytes,
+    };
+    return response_entity(res, &entity);
+}
+
+static const char *kind(const struct manifest *manifest, size_t i)
+{
+    if (manifest_type_is_index(manifest->type))
+        return manifest->refs[i].is_manifest ? "manifest" : "blob";
+    return i == 0 ? "config" : "layer";
+}
+
+/* One error entry for each missing part, so that a person sees them all at once. */
+static enum err missing_parts(struct request *req, const struct v2_call *call,
+                              const struct manifest_put *put)
+{
+    struct error *last = NULL;
+    for (size_t i = 0; i < put->manifest->ref_n; i++) {
+        if (!put->missing[i])
+            continue;
+        str digest = digest_text(req->arena, &put->manifest->refs[i].digest);
+        struct error *entry = last ? ARENA_NEW(req->arena, struct error) : &req->error;
+        BUF_CLEANUP struct buf detail = BUF_INIT(1024);
+        struct json_writer w = {.out = &detail};
+        jw_object(&w);
+        jw_field(&w, "digest", digest);
+        jw_field(&w, "mediaType", put->manifest->refs[i].media_type);
+        jw_end(&w);
+        entry->code = ERR_MANIFEST_BLOB_UNKNOWN;
+        entry->message =
+            arena_printf(req->arena, "%s %.*s is not in %.*s: push it first",
+                         kind(put->manifest, i), STR_ARG(digest), STR_ARG(call->name.asked));
+        if (!detail.full)
+            entry->detail = arena_str(req->arena, buf_str(&detail));
+        if (last)
+            last->next = entry;
+        last = entry;
+    }
+    return ERR_MANIFEST_BLOB_UNKNOWN;
+}
+
+static enum err wrong_size(struct request *req, const struct manifest_put *put)
+{
+    size_t i = (size_t)put->wrong_size;
+    const struct manifest_ref *ref = &put->manifest->refs[i];
+    return fail(req, ERR_MANIFEST_INVALID,
+                "the manifest says that %s %.*s has %llu bytes; the stored content has another "
+                "size",
+                kind(put->manifest, i), STR_ARG(digest_text(req->arena, &ref->digest)),
+                (unsigned long long)ref->size_bytes);
+}
+
+/* Content-Type without parameters; p == NULL when absent. */
+static str content_type(const struct request *req)
+{
+    str type, parameters;
+    str value = request_header(req, STR("content-type"));
+    str_cut(value, ';', &type, &parameters);
+    type = str_trim(type);
+    return type.n ? type : str_make(NULL, 0);
+}
+
+/* The digest of the body: as the URL claims it, or sha256 for a tag. */
+static enum err check_digest(struct request *req, const struct reference *reference,
+                             struct digest *ret)
+{
+    enum digest_algorithm alg =
+        reference->is_digest ? digest_algorithm(&reference->digest) : DIGEST_sha256;
+    digest_of(alg, req->body, ret);
+    if (reference->is_digest && !digest_eq(ret, &reference->digest))
+        return fail(req, ERR_DIGEST_INVALID,
+                    "the manifest's digest is %.*s, not %.*s as the URL "
+                    "says",
+                    STR_ARG(digest_text(req->arena, ret)), STR_ARG(reference->text));
+    return OK;
+}
+
+static enum err manifest_put_handler(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    struct reference reference;
+    struct manifest manifest;
+    struct manifest_put put = {.bytes = req->body, .manifest = &manifest};
+    enum err e = enter(req, res, ACTION_PUSH, &call, &reference);
+    if (!e)
+        e = check_digest(req, &reference, &put.digest);
+    if (!e)
+        e = manifest_parse(req->arena, req->body, content_type(req), &manifest, &req->error);
+    if (e)
+        return e;
+    put.name = &call->name;
+    put.tag = reference.tag;
+    put.maker = v2_maker(call);
+    put.missing = ARENA_ARRAY(req->arena, manifest.ref_n, bool);
+    e = db_tx(call->app->db, manifest_put_tx, &put);
+    if (e == ERR_MANIFEST_BLOB_UNKNOWN)
+        return missing_parts(req, call, &put);
+    if (e == ERR_MANIFEST_INVALID)
+        return wrong_size(req, &put);
+    if (e)
+        return e;
+    str digest = digest_text(req->arena, &put.digest);
+    res->status = 201;
+    response_header_printf(res, "Location", "/v2/%.*s/manifests/%.*s", STR_ARG(call->name.asked),
+                           STR_ARG(digest));
+    response_header(res, "Docker-Content-Digest", digest);
+    return OK;
+}
+
+static enum err manifest_delete_handler(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    struct reference reference;
+    enum err e = enter(req, res, ACTION_DELETE, &call, &reference);
+    if (e)
+        return e;
+    struct maker maker = v2_maker(call);
+    struct manifest_delete delete = {
+        .name = &call->name,
+        .reference = &reference,
+        .by = maker.principal,
+        .now_us = maker.now_us,
+    };
+    e = db_tx(call->app->db, manifest_delete_tx, &delete);
+    if (e == ERR_MANIFEST_UNKNOWN || e == ERR_NAME_UNKNOWN)
+        return unknown(req, call, &reference);
+    if (!e)
+        res->status = 202;
+    return e;
+}
+
+const struct route v2_manifest_routes[] = {
+    {METHOD_GET, "/v2/{name...}/manifests/{reference}", manifest_get_handler, BODY_DRAIN,
+     .help = "Read a manifest by tag or digest (OCI end-3)"},
+    {METHOD_PUT, "/v2/{name...}/manifests/{reference}", manifest_put_handler, BODY_SMALL,
+     .too_large = ERR_MANIFEST_TOO_LARGE, .help = "Store a manifest (OCI end-7a)"},
+    {METHOD_DELETE, "/v2/{name...}/manifests/{reference}", manifest_delete_handler, BODY_DRAIN,
+     .help = "Delete a tag, or a manifest with its tags (OCI end-9)"},
+    {0},
+};
