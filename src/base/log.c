@@ -3,16 +3,30 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 8192 };
+enum { LINE_MAX_BYTES = 8192, QUEUE_MAX_BYTES = 1 << 20 };
 
 static struct {
     int fd;
     enum log_format format;
     enum log_level least;
 } sink = {.fd = STDERR_FILENO, .format = LOG_LOGFMT, .least = LOG_INFO};
+
+/* The hand-over to the writer thread. */
+static struct {
+    pthread_mutex_t lock; /* guards everything here */
+    pthread_cond_t filled;
+    pthread_t thread;
+    struct buf lines;
+    uint64_t dropped;
+    bool running, stopping;
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
+           .filled = PTHREAD_COND_INITIALIZER,
+           .lines = BUF_INIT(QUEUE_MAX_BYTES)};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -88,6 +102,88 @@ static str int_text(int64_t v, char out[24])
     return buf_str(&b);
 }
 
+/* There is nowhere to report that the log itself failed, so a failed write ends the attempt. */
+static void write_out(str bytes)
+{
+    while (bytes.n) {
+        ssize_t n = write(sink.fd, bytes.p, bytes.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        bytes = str_skip(bytes, (size_t)n);
+    }
+}
+
+static void hand_over(str line)
+{
+    pthread_mutex_lock(&queue.lock);
+    if (!queue.running) {
+        pthread_mutex_unlock(&queue.lock);
+        write_out(line);
+        return;
+    }
+    bool was_empty = queue.lines.n == 0;
+    if (!buf_add(&queue.lines, line)) {
+        queue.dropped++;
+        queue.lines.full = false; /* a shorter line may still fit */
+    }
+    if (was_empty)
+        pthread_cond_signal(&queue.filled);
+    pthread_mutex_unlock(&queue.lock);
+}
+
+static void *write_lines(void *unused)
+{
+    struct buf taken = BUF_INIT(QUEUE_MAX_BYTES);
+    uint64_t dropped = 0;
+    (void)unused;
+    for (;;) {
+        pthread_mutex_lock(&queue.lock);
+        while (!queue.lines.n && !queue.stopping)
+            pthread_cond_wait(&queue.filled, &queue.lock);
+        bool last = queue.stopping && !queue.lines.n;
+        struct buf filled = queue.lines;
+        queue.lines = taken;
+        taken = filled;
+        dropped = queue.dropped;
+        queue.dropped = 0;
+        pthread_mutex_unlock(&queue.lock);
+        if (last)
+            break;
+        write_out(buf_str(&taken));
+        buf_clear(&taken);
+        if (dropped)
+            LOG(WARN, "log_lines_dropped", log_int("lines", (int64_t)dropped));
+    }
+    buf_release(&taken);
+    return NULL;
+}
+
+enum err log_thread_start(void)
+{
+    queue.stopping = false;
+    if (pthread_create(&queue.thread, NULL, write_lines, NULL))
+        return ERR_OVERLOADED;
+    pthread_mutex_lock(&queue.lock);
+    queue.running = true;
+    pthread_mutex_unlock(&queue.lock);
+    return OK;
+}
+
+void log_thread_stop(void)
+{
+    pthread_mutex_lock(&queue.lock);
+    bool was_running = queue.running;
+    queue.running = false;
+    queue.stopping = true;
+    pthread_cond_signal(&queue.filled);
+    pthread_mutex_unlock(&queue.lock);
+    if (was_running)
+        pthread_join(queue.thread, NULL);
+    buf_release(&queue.lines);
+}
+
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n)
 {
     char bytes[LINE_MAX_BYTES + 2];
@@ -117,6 +213,5 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     if (sink.format == LOG_JSON)
         bytes[line.n++] = '}';
     bytes[line.n++] = '\n';
-    ssize_t written = write(sink.fd, bytes, line.n);
-    (void)written; /* there is nowhere to report that the log itself failed */
+    hand_over(str_make(bytes, line.n));
 }

@@ -1,9 +1,11 @@
 /* Log: one line per event, as logfmt or JSON, to standard error.
  *
- * A line is built in a caller-owned struct and written with one write(2), so lines of different
- * threads never mix. Fields are typed; values are escaped here and nowhere else. The sink (format,
- * level, descriptor) is process-wide and set once before threads start. Who logs: api/, cli/ and
- * background loops. Parsers and library code return errors instead.
+ * A line is built on the caller's stack. Once log_thread_start was called it is handed to a writer
+ * thread through a bounded buffer, so that no caller ever waits for a slow reader of the log; lines
+ * that do not fit are dropped, and how many is logged when there is room again. Fields are typed;
+ * values are escaped here and nowhere else. The sink (format, level, descriptor) is process-wide
+ * and set once before threads start. Who logs: api/, cli/ and background loops. Parsers and library
+ * code return errors instead.
  *
  *     LOG(INFO, "listening", log_str("address", a), log_int("reactors", n));
  */
@@ -41,6 +43,11 @@ static inline struct log_field log_err(enum err e)
 /* Sets the sink. Call before other threads exist. */
 void log_init(int fd, enum log_format format, enum log_level least);
 bool log_enabled(enum log_level level);
+
+/* From now on a thread writes the lines. The caller has blocked the signals it wants for itself. */
+NODISCARD enum err log_thread_start(void);
+/* Writes what is left, ends the thread; later lines are written directly again. */
+void log_thread_stop(void);
 
 /* Writes one event. Fields with an empty string are left out. Longer than 8 KiB: cut. */
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);

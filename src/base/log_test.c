@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "base/test.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 static char line[9000];
@@ -52,5 +53,34 @@ static void long_fields_are_left_out_whole(void)
     CHECK_STR(logged(LOG_JSON, fields, 2), "\"level\":\"warn\",\"event\":\"test\",\"n\":1}\n");
 }
 
-TESTS({"logfmt", logfmt}, {"json", json}, {"input cannot forge lines", input_cannot_forge_lines},
+/* A reader that does not read must not hold up who logs; what did not fit is counted. */
+static void a_stuck_reader_costs_lines_only(void)
+{
+    int pipe_fds[2];
+    if (pipe(pipe_fds) != 0)
+        abort();
+    static char filler[4000];
+    memset(filler, 'x', sizeof filler - 1);
+    log_init(pipe_fds[1], LOG_LOGFMT, LOG_INFO);
+    CHECK_INT(log_thread_start(), OK);
+    for (int i = 0; i < 1000; i++) /* 4 MB: more than pipe and queue hold */
+        LOG(INFO, "filler", log_cstr("x", filler));
+
+    FILE *reader = fdopen(pipe_fds[0], "r");
+    int lines = 0;
+    bool told = false;
+    while (!told && fgets(line, sizeof line, reader)) {
+        lines++;
+        told = strstr(line, "event=log_lines_dropped") != NULL;
+    }
+    CHECK(told);
+    CHECK(lines > 100 && lines < 1000);
+    log_thread_stop();
+    log_init(STDERR_FILENO, LOG_LOGFMT, LOG_INFO);
+    fclose(reader);
+    close(pipe_fds[1]);
+}
+
+TESTS({"a stuck reader costs lines only", a_stuck_reader_costs_lines_only}, {"logfmt", logfmt},
+      {"json", json}, {"input cannot forge lines", input_cannot_forge_lines},
       {"long fields are left out whole", long_fields_are_left_out_whole})
