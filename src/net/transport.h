@@ -1,0 +1,45 @@
+/* Transports: what stands between the bytes of a protocol and a socket.
+ *
+ * The protocol above reads and writes without knowing whether the bytes are encrypted. A transport
+ * is embedded in its connection and used by that connection's reactor only. Nothing here blocks.
+ *
+ * Results of read, writev and sendfile: the number of bytes moved (at least 1), or one of enum io.
+ * A TLS transport may need the socket in the other direction than the caller would think, hence
+ * two ways to wait. */
+#pragma once
+
+#include "base/str.h"
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+enum io {
+    IO_END = 0,         /* read: the peer has finished; sendfile: the file ended */
+    IO_FAILED = -1,     /* the connection is dead */
+    IO_WAIT_READ = -2,  /* call again when the socket is readable */
+    IO_WAIT_WRITE = -3, /* call again when it is writable */
+};
+
+struct transport;
+
+struct transport_ops {
+    /* Reads up to n bytes. */
+    ssize_t (*read)(struct transport *t, void *bytes, size_t n);
+    /* Writes a prefix of the vectors. `more`: further bytes follow at once, so a short packet may
+     * wait for them. */
+    ssize_t (*writev)(struct transport *t, const struct iovec *v, size_t n, bool more);
+    /* Sends up to n bytes of the file from `offset`. */
+    ssize_t (*sendfile)(struct transport *t, int file_fd, uint64_t offset, size_t n);
+    /* Tells the peer that nothing more comes; reading goes on. */
+    void (*shutdown_write)(struct transport *t);
+    /* Closes the socket. */
+    void (*close)(struct transport *t);
+};
+
+struct transport {
+    const struct transport_ops *ops;
+    int fd;
+};
+
+/* Plain TCP. Takes over fd. */
+void transport_init_tcp(struct transport *t, int fd);
