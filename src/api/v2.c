@@ -67,6 +67,22 @@ enum err v2_enter_registry(struct request *req, struct response *res, enum actio
     return e;
 }
 
+/* An administrator may push anywhere, but projects may be made otherwise here: say so before the
+ * first byte is sent. Others were refused by may(). */
+static enum err check_project(struct v2_call *call, struct request *req)
+{
+    bool exists;
+    if (call->action != ACTION_PUSH || call->app->conf->projects_create_on_push)
+        return OK;
+    enum err e = project_exists(call->conn, call->name.project, &exists);
+    if (e || exists)
+        return e;
+    return fail(req, ERR_NAME_UNKNOWN,
+                "project %.*s does not exist, and a push does not create it "
+                "(projects.create_on_push)",
+                STR_ARG(call->name.project));
+}
+
 enum err v2_enter(struct request *req, struct response *res, enum action action,
                   struct v2_call **ret)
 {
@@ -83,7 +99,7 @@ enum err v2_enter(struct request *req, struct response *res, enum action action,
     if (e == ERR_DENIED)
         return refuse(call, req);
     *ret = call;
-    return e;
+    return e ? e : check_project(call, req);
 }
 
 enum err v2_digest(struct request *req, str text, struct digest *ret)
@@ -133,5 +149,6 @@ struct maker v2_maker(const struct v2_call *call)
         .principal = call->who.principal.name,
         .now_us = clock_wall_us(),
         .new_projects_public = call->app->registry.new_projects_public,
+        .may_make_projects = call->app->conf->projects_create_on_push,
     };
 }

@@ -18,11 +18,21 @@ static enum err project_find(struct db_conn *conn, str name, int64_t *ret)
     return OK;
 }
 
+enum err project_exists(struct db_conn *conn, str name, bool *ret)
+{
+    int64_t id;
+    enum err e = project_find(conn, name, &id);
+    if (e && e != ERR_NAME_UNKNOWN)
+        return e;
+    *ret = e == OK;
+    return OK;
+}
+
 static enum err project_ensure(struct db_conn *conn, str name, const struct maker *maker,
                                int64_t *ret)
 {
     enum err e = project_find(conn, name, ret);
-    if (e != ERR_NAME_UNKNOWN)
+    if (e != ERR_NAME_UNKNOWN || !maker->may_make_projects)
         return e;
     e = db_exec(conn, Q_PROJECT_INSERT, DB_TEXT(name), DB_INT(maker->new_projects_public),
                 DB_INT(maker->now_us), DB_TEXT(maker->principal));

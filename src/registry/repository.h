@@ -18,12 +18,17 @@ struct maker {
     str principal; /* name; empty: anonymous */
     int64_t now_us;
     bool new_projects_public;
+    bool may_make_projects; /* projects.create_on_push */
 };
 
 /* Writer: finds the repository or makes it, and its project when that is missing too. Whether the
- * principal may was decided by may(ACTION_PUSH) before. */
+ * principal may was decided by may(ACTION_PUSH) before; ERR_NAME_UNKNOWN when the project is
+ * missing and projects are not made by pushes. */
 NODISCARD enum err repository_ensure(struct db_conn *conn, const struct name *name,
                                      const struct maker *maker, struct repository *ret);
+
+/* Whether the project exists. */
+NODISCARD enum err project_exists(struct db_conn *conn, str name, bool *ret);
 
 /* Writer: moves the running totals of repository and (when counted there too) project. */
 NODISCARD enum err repository_add_size(struct db_conn *conn, const struct repository *repository,

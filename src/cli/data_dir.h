@@ -1,0 +1,12 @@
+/* The data directory: made durably, held by one process at a time. Blocks. */
+#pragma once
+
+#include "base/err.h"
+
+/* Makes `dir` and its missing parents (0700), each synced into its parent, and takes DIR/lock.
+ * *lock_fd holds the lock until it is closed. ERR_BUSY when another process has it. */
+NODISCARD enum err data_dir_take(str dir, struct arena *a, int *lock_fd, struct error *why);
+
+/* Writes a small file readable by its owner only, durably, replacing what was there. */
+NODISCARD enum err data_dir_write_secret(str dir, const char *name, str content, struct arena *a,
+                                         struct error *why);

@@ -1,0 +1,245 @@
+/* berth serve: builds the program's parts in dependency order, runs until a signal, takes them down
+ * in reverse. */
+#include "api/app.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/data_dir.h"
+#include "cli/welcome.h"
+#include "http/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { UPLOADS_IDLE_MAX = 256 };
+
+struct serving {
+    struct arena arena;
+    struct conf conf;
+    struct error why;
+    int lock_fd;
+    struct app app;
+    struct http_server *server;
+    str generated_password;
+};
+
+static unsigned cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (unsigned)n;
+}
+
+static unsigned workers_n(const struct conf *conf)
+{
+    unsigned automatic = 4 * cores() > 16 ? 4 * cores() : 16;
+    return conf->threads_workers ? (unsigned)conf->threads_workers : automatic;
+}
+
+/* Each connection is a descriptor, and so is each file being sent. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit))
+            LOG(WARN, "file_limit_not_raised", log_int("limit", (int64_t)limit.rlim_cur));
+    }
+}
+
+static enum err open_store(struct serving *s)
+{
+    const struct conf *conf = &s->conf;
+    struct registry *registry = &s->app.registry;
+    enum err e = data_dir_take(conf->data, &s->arena, &s->lock_fd, &s->why);
+    if (!e)
+        e = db_open(&s->app.db, conf->data, workers_n(conf), &s->arena, &s->why);
+    if (!e)
+        e = store_open(&registry->store, conf->data, &s->arena, &s->why);
+    registry->db = s->app.db;
+    registry->new_projects_public = conf->auth_anonymous != AUTH_ANONYMOUS_NONE;
+    registry->blob_bytes_max = conf->limits_blob_bytes;
+    registry->uploads_max = conf->limits_uploads;
+    return e;
+}
+
+static enum err open_auth(struct serving *s)
+{
+    const struct conf *conf = &s->conf;
+    const struct auth_config config = {
+        .anonymous = (enum auth_anonymous)conf->auth_anonymous,
+        .token_lifetime_ms = conf->auth_token_lifetime_ms,
+        .bcrypt_cost = (unsigned)conf->auth_bcrypt_cost,
+        .password_checks_max = (unsigned)conf->auth_password_checks,
+        .password_queue_max = (unsigned)conf->auth_password_queue,
+        .password_cache_ms = conf->auth_password_cache_ms,
+        .create_on_push = conf->projects_create_on_push,
+    };
+    return auth_new(&s->app.auth, s->app.db, &config);
+}
+
+/* The public project `library` and the user admin. On every start: what is there stays. */
+static enum err first_start(struct serving *s)
+{
+    int64_t now_us = clock_wall_us();
+    enum err e = db_tx(s->app.db, project_ensure_library, &now_us);
+    if (!e)
+        e = auth_ensure_admin(s->app.auth, s->conf.auth_admin_password, &s->arena,
+                              &s->generated_password);
+    if (!e && s->generated_password.p && !isatty(STDOUT_FILENO))
+        e = data_dir_write_secret(s->conf.data, "admin-password", s->generated_password, &s->arena,
+                                  &s->why);
+    return e;
+}
+
+static enum err count_uploads(struct serving *s)
+{
+    DB_CURSOR struct db_cursor c = db_query(db_reader(s->app.db, 0), Q_UPLOAD_COUNT);
+    if (!db_next(&c))
+        return c.err ? c.err : ERR_DB;
+    atomic_store(&s->app.registry.uploads_n, (uint64_t)db_int(&c, 0));
+    return OK;
+}
+
+static struct http_limits limits(const struct conf *conf)
+{
+    return (struct http_limits){
+        .connections_max = (unsigned)conf->limits_connections,
+        .head_bytes_max = conf->limits_head_bytes,
+        .head_fields_max = (unsigned)conf->limits_head_fields,
+        .target_bytes_max = conf->limits_target_bytes,
+        .body_bytes_max = conf->limits_manifest_bytes,
+        .receive_memory_bytes = conf->limits_receive_memory_bytes,
+        .upload_window_bytes = conf->limits_upload_window_bytes,
+        .ranges_max = (unsigned)conf->limits_ranges,
+        .head_ms = conf->timeouts_head_ms,
+        .idle_ms = conf->timeouts_idle_ms,
+        .body_ms = conf->timeouts_body_ms,
+        .body_bytes_per_second_min = conf->limits_body_rate_bytes,
+        .send_ms = conf->timeouts_send_ms,
+        .drain_ms = conf->timeouts_drain_ms,
+    };
+}
+
+static enum err open_server(struct serving *s)
+{
+    const struct conf *conf = &s->conf;
+    enum err e = pool_new(&s->app.registry.pool, workers_n(conf), (unsigned)conf->limits_queue);
+    if (e)
+        return e;
+    s->app.registry.uploads = upload_table_new(s->app.registry.store, UPLOADS_IDLE_MAX);
+    const struct http_config config = {
+        .listen = conf->listen.items,
+        .listen_n = conf->listen.n,
+        .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cores(),
+        .limits = limits(conf),
+        .trusted_proxies = conf->server_trusted_proxies.items,
+        .trusted_proxy_n = conf->server_trusted_proxies.n,
+        .router = {api_routes, api_route_tables_n},
+        .pool = s->app.registry.pool,
+        .app = &s->app,
+        .render_error = api_render_error,
+        .on_done = api_on_done,
+    };
+    e = http_server_new(&s->server, &config, &s->arena, &s->why);
+    return e ? e : http_server_start(s->server);
+}
+
+static enum err open_all(struct serving *s)
+{
+    enum err e = open_store(s);
+    if (!e)
+        e = open_auth(s);
+    if (!e)
+        e = first_start(s);
+    if (!e)
+        e = count_uploads(s);
+    return e ? e : open_server(s);
+}
+
+static void close_all(struct serving *s)
+{
+    http_server_free(s->server);
+    if (s->app.registry.pool)
+        pool_free(s->app.registry.pool);
+    upload_table_free(s->app.registry.uploads);
+    auth_free(s->app.auth);
+    store_close(s->app.registry.store);
+    if (s->app.db)
+        db_close(s->app.db);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    log_thread_stop();
+}
+
+static void tell_ready(struct serving *s)
+{
+    for (size_t i = 0; http_server_address(s->server, i).p; i++)
+        LOG(INFO, "ready", log_str("address", http_server_address(s->server, i)),
+            log_str("data", s->conf.data), log_cstr("version", BERTH_VERSION));
+    struct welcome welcome = {
+        .address = http_server_address(s->server, 0),
+        .url = s->conf.server_url,
+        .data = s->conf.data,
+        .password = s->generated_password,
+        .open_to_all = s->conf.auth_anonymous == AUTH_ANONYMOUS_PUSH,
+    };
+    welcome_print(&welcome, &s->arena);
+    if (s->generated_password.p && !isatty(STDOUT_FILENO))
+        LOG(INFO, "admin_password_written",
+            log_str("file", arena_printf(&s->arena, "%.*s/admin-password", STR_ARG(s->conf.data))));
+}
+
+/* SIGTERM or SIGINT end the wait. SIGHUP asks for a reload; no option of this version can change
+ * while the program runs, so it says what would be needed. */
+static void wait_for_end(const sigset_t *signals)
+{
+    for (;;) {
+        int number = sigwaitinfo(signals, NULL);
+        if (number == SIGTERM || number == SIGINT)
+            return;
+        if (number == SIGHUP)
+            LOG(WARN, "reload_needs_restart");
+    }
+}
+
+static int run(struct serving *s)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    log_init(STDERR_FILENO, (enum log_format)s->conf.log_format, (enum log_level)s->conf.log_level);
+    raise_file_limit();
+
+    enum err e = log_thread_start();
+    if (!e)
+        e = open_all(s);
+    if (!e) {
+        tell_ready(s);
+        wait_for_end(&signals);
+        LOG(INFO, "stopping", log_int("grace_ms", (int64_t)s->conf.shutdown_grace_ms));
+        http_server_drain(s->server, s->conf.shutdown_grace_ms);
+    }
+    close_all(s);
+    if (e)
+        fprintf(stderr, "berth: %.*s\n",
+                STR_ARG(s->why.message.n ? s->why.message : str_from(err_text(e))));
+    else
+        LOG(INFO, "stopped");
+    return e ? 1 : 0;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct serving s = {.lock_fd = -1};
+    int status = 0;
+    if (cli_load_conf(argc, argv, &s.arena, &s.conf, &status))
+        status = run(&s);
+    arena_release(&s.arena);
+    return status;
+}

@@ -1,0 +1,46 @@
+#include "cli/welcome.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+str welcome_host(const struct welcome *w, struct arena *a)
+{
+    str rest = w->url;
+    if (str_starts(rest, STR("http://")))
+        return str_skip(rest, 7);
+    if (str_starts(rest, STR("https://")))
+        return str_skip(rest, 8);
+    size_t colon = str_rfind(w->address, ':');
+    str host = str_first(w->address, colon), port = str_skip(w->address, colon + 1);
+    if (str_eq(host, STR("0.0.0.0")) || str_eq(host, STR("[::]")))
+        return arena_printf(a, "127.0.0.1:%.*s", STR_ARG(port));
+    return w->address;
+}
+
+static void print_login(const struct welcome *w, str host)
+{
+    if (w->open_to_all)
+        printf("  Anyone may push and pull; no login is needed.\n\n");
+    else if (w->password.p && isatty(STDOUT_FILENO))
+        printf("  The password of the user admin is shown this once:  %.*s\n\n"
+               "    echo %.*s | docker login -u admin --password-stdin %.*s\n",
+               STR_ARG(w->password), STR_ARG(w->password), STR_ARG(host));
+    else if (w->password.p)
+        printf("    docker login -u admin --password-stdin %.*s < %.*s/admin-password\n",
+               STR_ARG(host), STR_ARG(w->data));
+    else
+        printf("    docker login -u admin %.*s\n", STR_ARG(host));
+}
+
+void welcome_print(const struct welcome *w, struct arena *a)
+{
+    str host = welcome_host(w, a);
+    printf("\nBerth " BERTH_VERSION " serves %s%.*s (data in %.*s)\n\n", w->url.n ? "" : "http://",
+           STR_ARG(w->url.n ? w->url : host), STR_ARG(w->data));
+    print_login(w, host);
+    printf("    docker tag IMAGE %.*s/library/IMAGE\n"
+           "    docker push %.*s/library/IMAGE\n\n"
+           "  Ctrl-C stops it; everything acknowledged stays.\n\n",
+           STR_ARG(host), STR_ARG(host));
+    fflush(stdout);
+}
