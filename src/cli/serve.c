@@ -3,8 +3,8 @@
 #include "api/app.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "cli/cli.h"
 #include "cli/data_dir.h"
+#include "cli/options.h"
 #include "cli/welcome.h"
 #include "http/server.h"
 
@@ -238,7 +238,7 @@ int cmd_serve(int argc, char **argv)
 {
     struct serving s = {.lock_fd = -1};
     int status = 0;
-    if (cli_load_conf(argc, argv, &s.arena, &s.conf, &status))
+    if (cli_conf(argc, argv, &s.arena, &s.conf, &status))
         status = run(&s);
     arena_release(&s.arena);
     return status;
