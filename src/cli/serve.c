@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/welcome.h"
 #include "http/server.h"
+#include "registry/repository.h"
 
 #include <signal.h>
 #include <stdio.h>
