@@ -169,7 +169,7 @@ class Server:
         found = []
 
         def seen():
-            found[:] = [f for f in self.events() if f.get("id") == request_id
+            found[:] = [f for f in self.events() if f.get("request") == request_id
                         and "status" in f]
             return bool(found)
 

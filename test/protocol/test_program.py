@@ -309,14 +309,14 @@ def test_access_log(server, admin, nobody):
     assert line["status"] == "200" and line["method"] == "GET"
     assert line["path"] == "/v2/team/logged/manifests/t"
     assert line["client"] == "127.0.0.1"
-    assert int(line["bytes_out"]) == len(body) and int(line["bytes_in"]) == 0
+    assert int(line["out_bytes"]) == len(body) and int(line["in_bytes"]) == 0
     assert 0 < int(line["us"]) < 60_000_000
     response = nobody.once("GET", "/v2/team/logged/manifests/t")
     line = server.access(response.header("x-request-id"))
     assert line["status"] == "401" and line.get("principal", "") in ("", "anonymous")
     data = randbytes(12345, "log")
     response = admin.push_raw("team/logged", data, "post")
-    assert int(server.access(response.header("x-request-id"))["bytes_in"]) == 12345
+    assert int(server.access(response.header("x-request-id"))["in_bytes"]) == 12345
     admin.push("library/alias", b"x")
     response = admin.tags("alias")
     assert server.access(response.header("x-request-id"))["repository"] == "library/alias"
@@ -351,7 +351,7 @@ def test_json_log(berth):
                 break
         response = raw.exchange((host, int(port)), raw.request("GET", '/v2/?a="b'))
         line = json.loads(process.stderr.readline())
-        assert line["id"] == response.header("x-request-id") and line["status"] == 401
+        assert line["request"] == response.header("x-request-id") and line["status"] == 401
     finally:
         process.terminate()
         process.stderr.read()
