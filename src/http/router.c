@@ -9,81 +9,67 @@ struct captures {
     size_t rest; /* index of the `{arg...}`, or REQUEST_ARGS_MAX */
 };
 
-static bool capture(struct captures *c, size_t at, str raw)
+static bool capture(struct captures *c, str raw)
 {
-    if (raw.n == 0 || at >= REQUEST_ARGS_MAX)
+    if (raw.n == 0 || c->n == REQUEST_ARGS_MAX)
         return false;
-    c->raw[at] = raw;
+    c->raw[c->n++] = raw;
     return true;
 }
 
-/* Matches from the left up to the end or a `{arg...}`, cutting what fitted off both. */
-static bool match_left(str *pattern, str *path, struct captures *c)
-{
-    for (;;) {
-        size_t literal = str_find(*pattern, '{');
-        if (!str_starts(*path, str_first(*pattern, literal)))
-            return false;
-        *path = str_skip(*path, literal);
-        *pattern = str_skip(*pattern, literal);
-        if (pattern->n == 0)
-            return true;
-        size_t end = str_find(*pattern, '}');
-        if (pattern->p[end - 1] == '.') {
-            c->rest = c->n++;
-            *pattern = str_skip(*pattern, end + 1);
-            return true;
-        }
-        str raw = str_first(*path, str_find(*path, '/'));
-        if (!capture(c, c->n++, raw))
-            return false;
-        *path = str_skip(*path, raw.n);
-        *pattern = str_skip(*pattern, end + 1);
-    }
-}
-
-static size_t count(str s, char c)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++)
-        n += s.p[i] == c;
-    return n;
-}
-
 /* Matches what follows a `{arg...}` from the right; what is left of the path is the argument. */
-static bool match_right(str pattern, str path, struct captures *c)
+static bool match_right(const char *pattern, str path, struct captures *c)
 {
-    size_t at = c->n + count(pattern, '{');
-    c->n = at;
-    while (pattern.n > 0) {
-        size_t close = str_rfind(pattern, '}');
-        str literal = close < pattern.n ? str_skip(pattern, close + 1) : pattern;
-        if (!str_ends(path, literal))
-            return false;
-        path.n -= literal.n;
-        if (close == pattern.n)
-            break;
-        size_t slash = str_rfind(path, '/');
-        if (slash == path.n || !capture(c, --at, str_skip(path, slash + 1)))
-            return false;
-        path.n = slash + 1;
-        pattern.n = str_rfind(pattern, '{');
+    struct captures right = {.n = 0}; /* last one first */
+    for (size_t n = strlen(pattern); n > 0;) {
+        if (pattern[n - 1] == '}') {
+            size_t slash = str_rfind(path, '/');
+            if (slash == path.n || !capture(&right, str_skip(path, slash + 1)))
+                return false;
+            path.n = slash + 1;
+            while (pattern[--n] != '{')
+                continue;
+        } else {
+            if (path.n == 0 || path.p[path.n - 1] != pattern[n - 1])
+                return false;
+            path.n--;
+            n--;
+        }
     }
-    return capture(c, c->rest, path);
+    c->rest = c->n;
+    if (!capture(c, path))
+        return false;
+    while (right.n > 0)
+        if (!capture(c, right.raw[--right.n]))
+            return false;
+    return true;
 }
 
-static bool match(const char *route_pattern, str path, struct captures *c)
+/* Matches from the left, up to the end or a `{arg...}`. */
+static bool match(const char *pattern, str path, struct captures *c)
 {
-    str pattern = str_from(route_pattern);
-    /* Most rows of a table share their beginning and differ in their last byte. */
-    char last = pattern.p[pattern.n - 1];
-    if (last != '}' && last != path.p[path.n - 1])
-        return false;
     c->n = 0;
     c->rest = REQUEST_ARGS_MAX;
-    if (!match_left(&pattern, &path, c))
-        return false;
-    return c->rest < REQUEST_ARGS_MAX ? match_right(pattern, path, c) : path.n == 0;
+    while (*pattern) {
+        if (*pattern != '{') {
+            if (path.n == 0 || *path.p != *pattern)
+                return false;
+            path = str_skip(path, 1);
+            pattern++;
+            continue;
+        }
+        while (*pattern != '}')
+            pattern++;
+        bool rest = pattern[-1] == '.';
+        pattern++;
+        if (rest)
+            return match_right(pattern, path, c);
+        str raw = str_first(path, str_find(path, '/'));
+        if (!capture(c, raw))
+            return false;
+        path = str_skip(path, raw.n);
+    }
+    return path.n == 0;
 }
 
 /* Decodes once. Control bytes have no place in any name; and an escaped slash in an argument of
@@ -126,8 +112,17 @@ static enum err take(struct request *req, const struct route *route, const struc
     return OK;
 }
 
-static str allow_header(struct arena *a, unsigned methods)
+/* The Allow header for a path that no row with the request's method has; p == NULL when no row has
+ * it at all. */
+static str allow_header(const struct router *router, struct arena *a, str path)
 {
+    unsigned methods = 0;
+    for (size_t i = 0; i < router->table_n; i++) {
+        struct captures c;
+        for (const struct route *route = router->tables[i]; route->pattern; route++)
+            if (match(route->pattern, path, &c))
+                methods |= 1u << route->method;
+    }
     if (methods & 1u << METHOD_GET)
         methods |= 1u << METHOD_HEAD;
     str list = {0};
@@ -140,20 +135,19 @@ static str allow_header(struct arena *a, unsigned methods)
 
 enum err router_match(const struct router *router, struct request *req, str *allowed)
 {
-    unsigned methods = 0;
-    for (size_t i = 0; i < router->table_n && req->path.n > 0; i++) {
+    /* Only rows of the right method are tried; a failure then affords a second look at them all. */
+    for (size_t i = 0; i < router->table_n; i++) {
         for (const struct route *route = router->tables[i]; route->pattern; route++) {
             struct captures c;
-            if (!match(route->pattern, req->path, &c))
-                continue;
-            if (route->method == req->method ||
-                (route->method == METHOD_GET && req->method == METHOD_HEAD))
+            if ((route->method == req->method ||
+                 (route->method == METHOD_GET && req->method == METHOD_HEAD)) &&
+                match(route->pattern, req->path, &c))
                 return take(req, route, &c);
-            methods |= 1u << route->method;
         }
     }
-    if (methods == 0)
+    str list = allow_header(router, req->arena, req->path);
+    if (!list.p)
         return ERR_NOT_FOUND;
-    *allowed = allow_header(req->arena, methods);
+    *allowed = list;
     return ERR_METHOD_NOT_ALLOWED;
 }

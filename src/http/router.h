@@ -3,7 +3,8 @@
  * A pattern is a path whose segments are literal, `{arg}` (one segment, percent-decoded, not
  * empty) or `{arg...}` (one or more segments; at most one per pattern). Segments behind a
  * `{arg...}` are matched from the right, so repository names may contain "blobs" or "manifests".
- * The first row that fits path and method wins. */
+ * Literals are compared with the path as it was sent. The first row that fits path and method
+ * wins. */
 #pragma once
 
 #include "http/response.h"
@@ -35,5 +36,7 @@ struct router {
 };
 
 /* Fills req->route and req->args. ERR_NOT_FOUND when no row has the path, ERR_METHOD_NOT_ALLOWED
- * when only the method differs (*allowed gets the value of the Allow header, in the arena). */
+ * when only the method differs (*allowed gets the value of the Allow header, in the arena),
+ * ERR_BAD_REQUEST, with fail(), when an argument has an escaped control byte, or an `{arg...}` an
+ * escaped slash. */
 NODISCARD enum err router_match(const struct router *router, struct request *req, str *allowed);
