@@ -1,0 +1,54 @@
+/* Blobs to push: a mark that differs, then the same random megabyte again and again, so that a
+ * gigabyte is sent without being stored. Digests are computed before the clock starts. */
+#include "load.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static void mark_blob(const struct load *l, struct blob *b, uint64_t n)
+{
+    memset(b->mark, '.', sizeof b->mark);
+    int len = snprintf(b->mark, sizeof b->mark, "berth bench blob %016llx %016llx ",
+                       (unsigned long long)l->seed, (unsigned long long)n);
+    b->mark[len] = '.';
+}
+
+static bool digest_blob(const struct load *l, struct blob *b, EVP_MD_CTX *md)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    uint64_t left = l->blob_bytes;
+    size_t n = left < BLOB_MARK ? left : BLOB_MARK;
+    bool ok = EVP_DigestInit_ex(md, EVP_sha256(), NULL) && EVP_DigestUpdate(md, b->mark, n);
+    for (left -= n; ok && left > 0; left -= n) {
+        n = left < BLOB_BLOCK ? left : BLOB_BLOCK;
+        ok = EVP_DigestUpdate(md, l->block, n);
+    }
+    if (!ok || !EVP_DigestFinal_ex(md, hash, NULL))
+        return false;
+    memcpy(b->digest, "sha256:", 7);
+    for (int i = 0; i < 32; i++)
+        snprintf(b->digest + 7 + 2 * i, 3, "%02x", hash[i]);
+    return true;
+}
+
+bool blobs_prepare(struct load *l)
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    l->block = malloc(BLOB_BLOCK);
+    l->blobs = calloc(l->operations_max, sizeof *l->blobs);
+    bool ok = md && l->block && l->blobs;
+    for (size_t n = 0; ok && n < BLOB_BLOCK;) {
+        ssize_t got = getrandom(l->block + n, BLOB_BLOCK - n, 0);
+        ok = got > 0;
+        n += ok ? (size_t)got : 0;
+    }
+    for (uint64_t n = 0; ok && n < l->operations_max; n++) {
+        mark_blob(l, &l->blobs[n], n);
+        ok = digest_blob(l, &l->blobs[n], md);
+    }
+    EVP_MD_CTX_free(md);
+    return ok;
+}

@@ -1,0 +1,263 @@
+"""The servers side by side: how each is started, filled and stopped."""
+import base64
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.parse
+
+import machine
+
+START_SECONDS = 20
+STOP_SECONDS = 20
+REPOSITORY = "bench/app"
+
+
+class Failed(Exception):
+    """A server could not be started or filled; the message says why."""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def find(name, root):
+    """The program of a peer: installed, or unpacked below build/bench/peers."""
+    unpacked = os.path.join(root, "build/bench/peers")
+    places = ["/usr/sbin", "/usr/bin", f"{unpacked}/usr/sbin", f"{unpacked}/usr/bin"]
+    found = shutil.which(name, path=os.pathsep.join(places))
+    if not found:
+        raise Failed(f"{name} is not here; ./dev bench fetches it")
+    return found
+
+
+class Peer:
+    """One server. `data` survives stop() and start(); destroy() removes it."""
+
+    name = ""
+    serves_pushes = True
+
+    def __init__(self, root, data, placement):
+        self.data = os.path.join(data, self.name)
+        self.placement = placement
+        self.program = self.find(root)
+        self.process = None
+        self.port = 0
+
+    def find(self, root):
+        return find(self.name, root)
+
+    def command(self):
+        """Writes what configuration the server needs and returns its command line."""
+        raise NotImplementedError
+
+    def environment(self):
+        return None
+
+    def authorization(self):
+        """Header lines that allow pull and push in REPOSITORY."""
+        return []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def start(self, pinned):
+        """Starts the server; returns the seconds until it answered its first request."""
+        os.makedirs(self.data, exist_ok=True)
+        self.port = free_port()
+        command = self.command()
+        with open(os.path.join(self.data, "log"), "ab") as log:
+            begun = time.monotonic()
+            self.process = machine.spawn(command, self.placement.cpus(pinned, "server"),
+                                         stdout=log, stderr=log, env=self.environment())
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > begun + START_SECONDS:
+                tail = machine.read(os.path.join(self.data, "log"))[-600:]
+                self.stop()
+                raise Failed(f"{self.name} did not start: {' '.join(command)}\n{tail}")
+            time.sleep(0.0005)
+        return time.monotonic() - begun
+
+    def answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as s:
+                s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                return s.recv(16).startswith(b"HTTP/1.1 ")
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                self.process.send_signal(number)
+                self.process.wait(STOP_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self.process = None
+
+    def destroy(self):
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    # --- content -----------------------------------------------------------------------------
+
+    def request(self, method, target, body=None, headers=()):
+        """(status, headers, body); raises Failed on a status that is no success."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        fields = dict(line.split(": ", 1) for line in headers)
+        connection.request(method, target, body=body, headers=fields)
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        if answer.status >= 400:
+            raise Failed(f"{self.name}: {method} {target}: {answer.status} {text[:300]!r}")
+        return answer.status, answer.headers, text
+
+    def push_blob(self, content):
+        auth = self.authorization()
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        _, head, _ = self.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", b"", auth)
+        where = urllib.parse.urlsplit(head["Location"])
+        query = f"{where.query}&" if where.query else ""
+        self.request("PUT", f"{where.path}?{query}digest={digest}", content,
+                     auth + ["Content-Type: application/octet-stream"])
+
+    def push_manifest(self, reference, content, media_type):
+        self.request("PUT", f"/v2/{REPOSITORY}/manifests/{reference}", content,
+                     self.authorization() + [f"Content-Type: {media_type}"])
+
+
+class Berth(Peer):
+    name = "berth"
+    password = "bench-password-of-admin"
+
+    def find(self, root):
+        program = os.path.join(root, "build/berth")
+        if not os.access(program, os.X_OK):
+            raise Failed("build/berth is not there: ./dev build")
+        return program
+
+    def command(self):
+        return [self.program, "serve", "--data", os.path.join(self.data, "store"),
+                "--listen", f"127.0.0.1:{self.port}", "--set", "log.access=false",
+                "--set", "auth.token_lifetime=1h"]
+
+    def environment(self):
+        return {**os.environ, "BERTH_AUTH_ADMIN_PASSWORD": self.password}
+
+    def authorization(self):
+        """Follows the challenge as a client does: 401, token service, bearer token."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", "/v2/")
+        challenge = connection.getresponse().headers.get("WWW-Authenticate", "")
+        connection.close()
+        values = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        if "realm" not in values:
+            raise Failed(f"berth: no challenge on /v2/ but {challenge!r}")
+        query = urllib.parse.urlencode({"service": values.get("service", ""), "account": "admin",
+                                        "scope": f"repository:{REPOSITORY}:pull,push"})
+        basic = base64.b64encode(f"admin:{self.password}".encode()).decode()
+        path = urllib.parse.urlsplit(values["realm"]).path
+        _, _, text = self.request("GET", f"{path}?{query}",
+                                  headers=[f"Authorization: Basic {basic}"])
+        token = re.search(r'"(?:access_)?token"\s*:\s*"([^"]+)"', text.decode()).group(1)
+        return [f"Authorization: Bearer {token}"]
+
+
+class Registry(Peer):
+    name = "docker-registry"
+
+    def command(self):
+        path = os.path.join(self.data, "config.yml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"""version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: {self.data}/store
+http:
+  addr: 127.0.0.1:{self.port}
+""")
+        return [self.program, "serve", path]
+
+    def environment(self):
+        """Without traces to a collector, and without REGISTRY_ variables of our caller."""
+        return {k: v for k, v in os.environ.items() if not k.startswith(("REGISTRY_", "OTEL_"))}
+
+
+class Nginx(Peer):
+    """The same bytes as files, at the same paths."""
+
+    name = "nginx"
+    serves_pushes = False
+
+    def command(self):
+        files = os.path.join(self.data, "files")
+        os.makedirs(files, exist_ok=True)
+        for folder, _, _ in os.walk(self.data):
+            os.chmod(folder, 0o755)
+        path = os.path.join(self.data, "nginx.conf")
+        user = "user root;" if os.geteuid() == 0 else ""
+        temporary = "\n".join(f"{kind}_temp_path {self.data}/{kind};" for kind in
+                              ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"""{user}
+worker_processes 1;
+daemon off;
+pid {self.data}/pid;
+error_log stderr error;
+events {{ worker_connections 8192; }}
+http {{
+    {temporary}
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000000;
+    keepalive_timeout 600s;
+    open_file_cache max=1000 inactive=600s;
+    open_file_cache_valid 600s;
+    default_type application/octet-stream;
+    server {{
+        listen 127.0.0.1:{self.port} backlog=4096;
+        root {files};
+        location ~ /manifests/ {{ default_type application/vnd.oci.image.manifest.v1+json; }}
+    }}
+}}
+""")
+        return [self.program, "-p", self.data, "-c", path, "-e", "stderr"]
+
+    def write(self, target, content):
+        path = os.path.join(self.data, "files") + target
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as f:
+            f.write(content)
+
+    def push_blob(self, content):
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        self.write(f"/v2/{REPOSITORY}/blobs/{digest}", content)
+
+    def push_manifest(self, reference, content, media_type):
+        self.write(f"/v2/{REPOSITORY}/manifests/{reference}", content)
+
+
+KINDS = {kind.name: kind for kind in (Berth, Nginx, Registry)}

@@ -1,0 +1,116 @@
+"""Cases, their medians, the table people read and the JSON programs read."""
+import json
+import os
+import statistics
+
+COLUMNS = ("berth", "nginx", "docker-registry")
+
+
+class Case:
+    """One thing measured on several peers. A round is a dict of numbers; `key` is the one compared.
+
+    higher: whether more is better. target: (peer or ceiling name, ratio) that Berth must reach."""
+
+    def __init__(self, name, key, unit, scale=1.0, higher=True, target=None, extra=()):
+        self.name, self.key, self.unit, self.scale = name, key, unit, scale
+        self.higher, self.target, self.extra = higher, target, list(extra)
+        self.rounds = {}
+
+    def add(self, peer, numbers):
+        self.rounds.setdefault(peer, []).append(numbers)
+
+    def median(self, peer, key=None):
+        key = key or self.key
+        values = [r[key] for r in self.rounds.get(peer, []) if key in r]
+        return statistics.median(values) if values else None
+
+    def ratio(self, peer, key=None):
+        own, other = self.median("berth", key), self.median(peer, key)
+        return own / other if own is not None and other else None
+
+    def verdict(self):
+        """(text, met or None): the target and whether Berth reached it."""
+        if not self.target:
+            return "", None
+        peer, least = self.target
+        sign = "≥" if self.higher else "≤"
+        if peer is None:
+            got, text = self.median("berth"), f"{sign} {number(least / self.scale)} {self.unit}"
+        else:
+            got, text = self.ratio(peer), f"{sign} {least:g} × {peer}"
+        if got is None:
+            return text, None
+        return text, got >= least if self.higher else got <= least
+
+    def as_json(self):
+        return {"name": self.name, "unit": self.unit, "compared": self.key,
+                "target": self.target, "met": self.verdict()[1],
+                "median": {p: self.median(p) for p in self.rounds}, "rounds": self.rounds}
+
+
+def number(value):
+    """Three significant digits or all digits before the point, with thousands apart."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def render(rows):
+    """Columns as wide as their widest cell; the first is to the left, the others to the right."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [c.rjust(w) for c, w in zip(row[1:], widths[1:])]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+def table(cases, ceilings):
+    """`ceilings` are names of "peers" that are limits of the machine (SHA-256, disk)."""
+    shown = [p for p in COLUMNS + tuple(ceilings) if any(p in c.rounds for c in cases)]
+    others = [p for p in shown if p != "berth"]
+    rows = [["", "unit", *shown, *(f"÷ {p}" for p in others), "target", ""]]
+    for case in cases:
+        text, met = case.verdict()
+        mark = "" if met is None else "met" if met else "MISSED"
+        rows.append([case.name, case.unit,
+                     *(number(scaled(case.median(p), case.scale)) for p in shown),
+                     *(ratio(case.ratio(p)) for p in others), text, mark])
+        for key, label, unit, scale in case.extra:
+            values = [case.median(p, key) for p in shown]
+            if any(v is not None for v in values):
+                rows.append([f"  {label}", unit, *(number(scaled(v, scale)) for v in values),
+                             *("" for _ in others), "", ""])
+    return render(rows)
+
+
+def scaled(value, scale):
+    return None if value is None else value / scale
+
+
+def ratio(value):
+    return "-" if value is None else f"{value:.2f}"
+
+
+def machine_text(m):
+    sha = "with SHA instructions" if m["sha_instructions"] else "without SHA instructions"
+    lines = [f"{m['cpu']}, {m['cpus']} CPUs {sha}, {m['memory_bytes'] / 2**30:.0f} GiB; "
+             f"Linux {m['kernel']}, {m['filesystem']}; {m['openssl']}",
+             f"SHA-256 {m['sha256_bytes_per_second'] / 1e6:,.0f} MB/s on one core, "
+             f"write and fsync {m['disk_bytes_per_second'] / 1e6:,.0f} MB/s"]
+    if m["load_average"] > 0.5:
+        lines.append(f"NOTE: the machine was busy (load {m['load_average']:.1f}) before the bench "
+                     "began; ratios hold better than figures")
+    return "\n".join(lines)
+
+
+def save(path, topic, machine, cases, notes):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({"topic": topic, "machine": machine, "notes": notes,
+                   "cases": [c.as_json() for c in cases]}, f, indent=1)
+        f.write("\n")
