@@ -8,6 +8,7 @@
     X(v2_manifest_routes) \
     X(v2_blob_routes)     \
     X(v2_upload_routes)   \
+    X(v2_referrer_routes) \
     X(v2_list_routes)     \
     X(token_routes)       \
     X(health_routes)

@@ -161,6 +161,8 @@ static enum err manifest_put_handler(struct request *req, struct response *res)
     response_header_printf(res, "Location", "/v2/%.*s/manifests/%.*s", STR_ARG(call->name.asked),
                            STR_ARG(digest));
     response_header(res, "Docker-Content-Digest", digest);
+    if (manifest.has_subject)
+        response_header(res, "OCI-Subject", digest_text(req->arena, &manifest.subject));
     return OK;
 }
 

@@ -1,5 +1,6 @@
 #include "registry/manifest.h"
 
+#include "registry/referrer.h"
 #include "registry/tag.h"
 
 enum err manifest_get(struct db_conn *conn, str full_name, const struct reference *reference,
@@ -147,6 +148,8 @@ enum err manifest_put_tx(struct db_conn *conn, void *arg)
                     DB_INT(maker->now_us), DB_TEXT(maker->principal));
     if (!e && is_new)
         e = repository_add_size(conn, &repository, (int64_t)put->bytes.n, (int64_t)put->bytes.n);
+    if (!e && put->manifest->has_subject)
+        e = referrer_add(conn, &repository, put->manifest, &put->digest, body);
     if (!e && put->tag.n)
         e = tag_set(conn, &repository, put->tag, &put->digest, maker->principal, maker->now_us);
     return e;
@@ -161,6 +164,8 @@ static enum err delete_by_digest(struct db_conn *conn, const struct repository *
     enum err e = linked_body(conn, repository, digest, &body, &size_bytes);
     if (!e)
         e = db_exec(conn, Q_MANIFEST_UNLINK, DB_INT(repository->id), DB_INT(body));
+    if (!e)
+        e = referrer_remove(conn, repository, digest, body);
     if (!e)
         e = tag_end_by_digest(conn, repository, digest, del->by, del->now_us);
     if (!e)

@@ -4,6 +4,7 @@
 #include "json/read.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const struct {
     str text;
@@ -218,6 +219,18 @@ static enum err find_type(struct parsing *p, const json_t *root, str content_typ
     return OK;
 }
 
+/* What a referrers list repeats. Malformed ones are left out of it: they never fail a push. */
+static void read_annotations(struct parsing *p, const json_t *root)
+{
+    const json_t *annotations = json_member(root, "annotations");
+    if (!json_is_object(annotations))
+        return;
+    char *text = json_dumps(annotations, JSON_COMPACT);
+    if (text)
+        p->out->annotations = arena_str(p->arena, str_from(text));
+    free(text);
+}
+
 static enum err read_common(struct parsing *p, const json_t *root)
 {
     int64_t version;
@@ -239,6 +252,7 @@ static enum err read_common(struct parsing *p, const json_t *root)
             return e;
         p->out->has_subject = true;
         p->out->subject = ref.digest;
+        read_annotations(p, root);
     }
     return OK;
 }

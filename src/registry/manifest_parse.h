@@ -41,6 +41,7 @@ struct manifest {
                           p == NULL without */
     bool has_subject;
     struct digest subject;
+    str annotations;           /* JSON object; p == NULL without, or without a subject */
     struct manifest_ref *refs; /* in order of appearance */
     size_t ref_n;
 };

@@ -69,6 +69,7 @@ CREATE TABLE manifest_body (
     media_type    TEXT NOT NULL,
     artifact_type TEXT,                        -- as referrers lists show it
     subject       BLOB,                        -- digest it is about
+    annotations   TEXT,                        -- JSON object, of manifests with a subject
     size_bytes    INTEGER NOT NULL,
     bytes         BLOB NOT NULL                -- last column: lists never read past the others
 ) STRICT;
@@ -81,6 +82,17 @@ CREATE TABLE manifest (
     PRIMARY KEY (repository, body)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX manifest_by_body ON manifest (body, repository);
+
+-- Which manifests of a repository are about which digest, in the order lists show them.
+CREATE TABLE referrer (
+    repository    INTEGER NOT NULL REFERENCES repository (id),
+    subject       BLOB NOT NULL,
+    digest        BLOB NOT NULL,
+    body          INTEGER NOT NULL REFERENCES manifest_body (id),
+    artifact_type TEXT,
+    PRIMARY KEY (repository, subject, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX referrer_by_type ON referrer (repository, subject, artifact_type, digest);
 
 -- Children of an index that are manifests.
 CREATE TABLE manifest_child (

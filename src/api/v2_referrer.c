@@ -1,0 +1,108 @@
+/* Referrers (OCI distribution specification end-12). Known repository or not, subject or not: the
+ * answer is an index, or clients fall back to tags for good. */
+#include "api/routes.h"
+#include "api/v2.h"
+#include "registry/referrer.h"
+
+/* Clients cap such bodies like manifests. */
+enum { PAGE_BYTES_MAX = 4 << 20, PAGE_BYTES_SOFT = 3 << 20 };
+
+static str percent_encode(struct arena *a, str s)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *out = arena_alloc(a, s.n * 3 + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '.' || c == '-' || c == '_';
+        if (plain) {
+            out[n++] = (char)c;
+        } else {
+            out[n++] = '%';
+            out[n++] = digits[c >> 4];
+            out[n++] = digits[c & 15];
+        }
+    }
+    return str_make(out, n);
+}
+
+static void link_next(struct response *res, const struct v2_call *call,
+                      const struct referrer_page *page)
+{
+    struct arena *a = res->req->arena;
+    str filter =
+        page->artifact_type.p
+            ? arena_printf(a, "&artifactType=%.*s", STR_ARG(percent_encode(a, page->artifact_type)))
+            : STR("");
+    response_header_printf(res, "Link",
+                           "</v2/%.*s/referrers/%.*s?n=%zu&last=%.*s%.*s>; rel=\"next\"",
+                           STR_ARG(call->name.asked), STR_ARG(digest_text(a, page->subject)),
+                           page->limit, STR_ARG(digest_text(a, &page->last)), STR_ARG(filter));
+}
+
+static enum err read_page(struct request *req, struct referrer_page *page)
+{
+    str text;
+    enum err e = v2_page_size(req, &page->limit);
+    if (!e && request_query(req, STR("last"), &text))
+        e = v2_digest(req, text, &page->last);
+    if (!e && request_query(req, STR("artifactType"), &text) && text.n)
+        page->artifact_type = text;
+    page->bytes_max = PAGE_BYTES_SOFT;
+    return e;
+}
+
+static enum err write_index(struct v2_call *call, struct referrer_page *page, struct arena *a,
+                            struct buf *out, bool *more)
+{
+    struct json_writer w = {.out = out};
+    struct repository repository;
+    *more = false;
+    jw_object(&w);
+    jw_key(&w, "schemaVersion");
+    jw_int(&w, 2);
+    jw_field(&w, "mediaType", manifest_type_text(MANIFEST_OCI_INDEX));
+    jw_key(&w, "manifests");
+    jw_array(&w);
+    enum err e = repository_find(call->conn, call->name.full, &repository);
+    if (!e)
+        e = referrer_list(call->conn, &repository, page, a, &w, more);
+    jw_end(&w);
+    jw_end(&w);
+    return e == ERR_NAME_UNKNOWN ? OK : e;
+}
+
+static enum err referrers_get(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    struct digest subject;
+    struct referrer_page page = {.subject = &subject};
+    bool more;
+    BUF_CLEANUP struct buf out = BUF_INIT(PAGE_BYTES_MAX);
+    enum err e = v2_enter(req, res, ACTION_PULL, &call);
+    if (!e)
+        e = v2_digest(req, req->args[1], &subject);
+    if (!e)
+        e = read_page(req, &page);
+    if (!e)
+        e = write_index(call, &page, req->arena, &out, &more);
+    if (!e && out.full)
+        return fail(req, ERR_LIMIT, "one referrer's annotations alone are larger than a page");
+    if (e)
+        return e;
+    if (more)
+        link_next(res, call, &page);
+    if (page.artifact_type.p)
+        response_header(res, "OCI-Filters-Applied", STR("artifactType"));
+    response_header(res, "Content-Type", manifest_type_text(MANIFEST_OCI_INDEX));
+    res->status = 200;
+    response_memory(res, arena_str(req->arena, buf_str(&out)));
+    return OK;
+}
+
+const struct route v2_referrer_routes[] = {
+    {METHOD_GET, "/v2/{name...}/referrers/{digest}", referrers_get, BODY_DRAIN,
+     .help = "Manifests about a digest (OCI end-12)"},
+    {0},
+};
