@@ -16,7 +16,7 @@ char *buf_room(struct buf *b, size_t n)
         b->full = true;
         return NULL;
     }
-    if (n > b->cap - b->n) {
+    if (!b->p || n > b->cap - b->n) {
         size_t cap = b->cap ? b->cap : 256;
         while (cap < b->n + n)
             cap *= 2;
@@ -33,11 +33,12 @@ char *buf_room(struct buf *b, size_t n)
 
 bool buf_add(struct buf *b, str s)
 {
+    if (s.n == 0)
+        return !b->full;
     char *p = buf_room(b, s.n);
     if (!p)
         return false;
-    if (s.n)
-        memcpy(p, s.p, s.n);
+    memcpy(p, s.p, s.n);
     b->n += s.n;
     return true;
 }
