@@ -52,10 +52,11 @@ class Server:
         self.env = dict(env or {})
         self.listen = listen
         self.process = None
-        self.lines = []
+        self.lines = []   # of stderr: the log
+        self.output = []  # of stdout: what a person sees
         self.addresses = []
         self._news = threading.Condition()
-        self._reader = None
+        self._readers = []
 
     # -- life
 
@@ -81,10 +82,12 @@ class Server:
         assert self.process is None, "already running"
         first = len(self.lines)
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         env=self.environment())
-        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
-        self._reader.start()
+        self._readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in
+                         ((self.process.stderr, self.lines), (self.process.stdout, self.output))]
+        for reader in self._readers:
+            reader.start()
         self.addresses = []
         want = len(self.listen)
 
@@ -132,16 +135,18 @@ class Server:
         return self.process is not None and self.process.poll() is None
 
     def _ended(self):
-        self._reader.join(10)
+        for reader in self._readers:
+            reader.join(10)
         self.process.stderr.close()
+        self.process.stdout.close()
         self.process = None
 
     # -- what it tells
 
-    def _read(self, stream):
+    def _read(self, stream, lines):
         for raw in stream:
             with self._news:
-                self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+                lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
                 self._news.notify_all()
         with self._news:
             self._news.notify_all()
@@ -151,7 +156,7 @@ class Server:
         with self._news:
             while not condition():
                 left = end - time.monotonic()
-                if left <= 0 or self.process.poll() is not None and not self._reader.is_alive():
+                if left <= 0 or self.process.poll() is not None and not self._readers[0].is_alive():
                     return condition()
                 self._news.wait(min(left, 0.2))
         return True
@@ -163,6 +168,11 @@ class Server:
         """Parsed log lines, all or those of one event."""
         found = [logfmt(line) for line in list(self.lines)[first:]]
         return [f for f in found if event is None or f.get("event") == event]
+
+    def printed(self, word, timeout=10):
+        """The lines on stdout, once there is one with the word."""
+        assert self._wait(lambda: any(word in line for line in self.output), timeout), self.output
+        return list(self.output)
 
     def access(self, request_id, timeout=5):
         """The access log line of one request."""
