@@ -5,6 +5,8 @@
 #include "registry/tag.h"
 #include "json/write.h"
 
+enum { TAGS_MAX = 32 }; /* tag parameters in one PUT; the specification asks for 10 */
+
 static enum err enter(struct request *req, struct response *res, enum action action,
                       struct v2_call **call, struct reference *reference)
 {
@@ -132,38 +134,101 @@ static enum err check_digest(struct request *req, const struct reference *refere
     return OK;
 }
 
+/* The tags to set: the one in the path, or those of `tag` parameters beside a digest. */
+static enum err read_tags(struct request *req, const struct reference *reference,
+                          struct manifest_put *put)
+{
+    str tag, *tags = ARENA_ARRAY(req->arena, TAGS_MAX, str);
+    put->tags = tags;
+    if (!reference->is_digest) {
+        tags[put->tag_n++] = reference->tag;
+        return request_query(req, STR("tag"), &tag)
+                   ? fail(req, ERR_TAG_INVALID,
+                          "the parameter tag goes with a manifest pushed by digest, not by tag")
+                   : OK;
+    }
+    for (; request_query_nth(req, STR("tag"), put->tag_n, &tag); put->tag_n++) {
+        if (put->tag_n == TAGS_MAX)
+            return fail(req, ERR_TARGET_TOO_LONG, "at most %d tags in one request", TAGS_MAX);
+        if (!tag_is_valid(tag))
+            return fail(req, ERR_TAG_INVALID, "invalid tag \"%.*s\"", STR_ARG(str_first(tag, 200)));
+        tags[put->tag_n] = tag;
+    }
+    return OK;
+}
+
+/* If-Match and If-None-Match (RFC 9110 13.1), against what is there when the write happens. */
+static bool condition_holds(void *arg, const struct digest *current)
+{
+    struct request *req = arg;
+    str etag = {0};
+    if (current)
+        etag = arena_printf(req->arena, "\"%.*s\"", STR_ARG(digest_text(req->arena, current)));
+    return request_condition(req, etag) == CONDITION_HOLDS;
+}
+
+static enum err prepare_put(struct request *req, struct response *res, struct v2_call **call,
+                            struct manifest *manifest, struct manifest_put *put)
+{
+    struct reference reference;
+    enum err e = enter(req, res, ACTION_PUSH, call, &reference);
+    if (!e)
+        e = read_tags(req, &reference, put);
+    if (!e)
+        e = check_digest(req, &reference, &put->digest);
+    if (!e)
+        e = manifest_parse(req->arena, req->body, content_type(req), manifest, &req->error);
+    if (e)
+        return e;
+    put->name = &(*call)->name;
+    put->manifest = manifest;
+    put->bytes = req->body;
+    put->maker = v2_maker(*call);
+    put->missing = ARENA_ARRAY(req->arena, manifest->ref_n, bool);
+    if (request_header(req, STR("if-match")).p || request_header(req, STR("if-none-match")).p) {
+        put->condition = condition_holds;
+        put->condition_arg = req;
+    }
+    if (put->condition && put->tag_n > 1)
+        return fail(req, ERR_PRECONDITION_FAILED, "a condition goes with one tag at most");
+    return OK;
+}
+
+static void answer_put(struct response *res, const struct v2_call *call,
+                       const struct manifest_put *put, bool tags_asked)
+{
+    struct arena *a = res->req->arena;
+    str digest = digest_text(a, &put->digest), tags = {0};
+    res->status = 201;
+    response_header_printf(res, "Location", "/v2/%.*s/manifests/%.*s", STR_ARG(call->name.asked),
+                           STR_ARG(digest));
+    response_header(res, "Docker-Content-Digest", digest);
+    if (put->manifest->has_subject)
+        response_header(res, "OCI-Subject", digest_text(a, &put->manifest->subject));
+    for (size_t i = 0; tags_asked && i < put->tag_n; i++)
+        tags = arena_printf(a, "%.*s%s%.*s", STR_ARG(tags), i ? ", " : "", STR_ARG(put->tags[i]));
+    if (tags.n)
+        response_header(res, "OCI-Tag", tags);
+}
+
 static enum err manifest_put_handler(struct request *req, struct response *res)
 {
     struct v2_call *call;
-    struct reference reference;
     struct manifest manifest;
-    struct manifest_put put = {.bytes = req->body, .manifest = &manifest};
-    enum err e = enter(req, res, ACTION_PUSH, &call, &reference);
-    if (!e)
-        e = check_digest(req, &reference, &put.digest);
-    if (!e)
-        e = manifest_parse(req->arena, req->body, content_type(req), &manifest, &req->error);
+    struct manifest_put put = {0};
+    enum err e = prepare_put(req, res, &call, &manifest, &put);
     if (e)
         return e;
-    put.name = &call->name;
-    put.tag = reference.tag;
-    put.maker = v2_maker(call);
-    put.missing = ARENA_ARRAY(req->arena, manifest.ref_n, bool);
     e = db_tx(call->app->db, manifest_put_tx, &put);
     if (e == ERR_MANIFEST_BLOB_UNKNOWN)
         return missing_parts(req, call, &put);
     if (e == ERR_MANIFEST_INVALID)
         return wrong_size(req, &put);
-    if (e)
-        return e;
-    str digest = digest_text(req->arena, &put.digest);
-    res->status = 201;
-    response_header_printf(res, "Location", "/v2/%.*s/manifests/%.*s", STR_ARG(call->name.asked),
-                           STR_ARG(digest));
-    response_header(res, "Docker-Content-Digest", digest);
-    if (manifest.has_subject)
-        response_header(res, "OCI-Subject", digest_text(req->arena, &manifest.subject));
-    return OK;
+    if (e == ERR_PRECONDITION_FAILED)
+        return fail(req, e, "the tag does not name what If-Match or If-None-Match expects");
+    if (!e)
+        answer_put(res, call, &put, request_query(req, STR("tag"), &(str){0}));
+    return e;
 }
 
 static enum err manifest_delete_handler(struct request *req, struct response *res)
@@ -192,7 +257,7 @@ const struct route v2_manifest_routes[] = {
     {METHOD_GET, "/v2/{name...}/manifests/{reference}", manifest_get_handler, BODY_DRAIN,
      .help = "Read a manifest by tag or digest (OCI end-3)"},
     {METHOD_PUT, "/v2/{name...}/manifests/{reference}", manifest_put_handler, BODY_SMALL,
-     .too_large = ERR_MANIFEST_TOO_LARGE, .help = "Store a manifest (OCI end-7a)"},
+     .too_large = ERR_MANIFEST_TOO_LARGE, .help = "Store a manifest, with tags (OCI end-7)"},
     {METHOD_DELETE, "/v2/{name...}/manifests/{reference}", manifest_delete_handler, BODY_DRAIN,
      .help = "Delete a tag, or a manifest with its tags (OCI end-9)"},
     {0},

@@ -125,6 +125,32 @@ static enum err linked_body(struct db_conn *conn, const struct repository *repos
     return OK;
 }
 
+static enum err check_condition(struct db_conn *conn, const struct repository *repository,
+                                const struct manifest_put *put)
+{
+    struct digest current = put->digest;
+    int64_t body;
+    uint64_t size_bytes;
+    if (!put->condition)
+        return OK;
+    enum err e = put->tag_n ? tag_get(conn, repository, put->tags[0], &current)
+                            : linked_body(conn, repository, &current, &body, &size_bytes);
+    if (e && e != ERR_MANIFEST_UNKNOWN)
+        return e;
+    bool holds = put->condition(put->condition_arg, e ? NULL : &current);
+    return holds ? OK : ERR_PRECONDITION_FAILED;
+}
+
+static enum err set_tags(struct db_conn *conn, const struct repository *repository,
+                         const struct manifest_put *put)
+{
+    const struct maker *maker = &put->maker;
+    enum err e = OK;
+    for (size_t i = 0; !e && i < put->tag_n; i++)
+        e = tag_set(conn, repository, put->tags[i], &put->digest, maker->principal, maker->now_us);
+    return e;
+}
+
 enum err manifest_put_tx(struct db_conn *conn, void *arg)
 {
     struct manifest_put *put = arg;
@@ -133,6 +159,8 @@ enum err manifest_put_tx(struct db_conn *conn, void *arg)
     int64_t body;
     uint64_t size_bytes;
     enum err e = repository_ensure(conn, put->name, maker, &repository);
+    if (!e)
+        e = check_condition(conn, &repository, put);
     if (!e)
         e = check_references(conn, &repository, put);
     if (e)
@@ -150,9 +178,7 @@ enum err manifest_put_tx(struct db_conn *conn, void *arg)
         e = repository_add_size(conn, &repository, (int64_t)put->bytes.n, (int64_t)put->bytes.n);
     if (!e && put->manifest->has_subject)
         e = referrer_add(conn, &repository, put->manifest, &put->digest, body);
-    if (!e && put->tag.n)
-        e = tag_set(conn, &repository, put->tag, &put->digest, maker->principal, maker->now_us);
-    return e;
+    return e ? e : set_tags(conn, &repository, put);
 }
 
 static enum err delete_by_digest(struct db_conn *conn, const struct repository *repository,

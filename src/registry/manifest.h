@@ -23,8 +23,14 @@ struct manifest_put {
     const struct manifest *manifest;
     struct digest digest;
     str bytes;
-    str tag; /* empty: by digest only */
+    const str *tags; /* all are pointed at it, or none */
+    size_t tag_n;
     struct maker maker;
+    /* Asked inside the transaction, NULL: no condition. `current` is what the tag (or, without a
+     * tag, the digest itself) names now, NULL when that is nothing. False: ERR_PRECONDITION_FAILED.
+     * Only with at most one tag. */
+    bool (*condition)(void *arg, const struct digest *current);
+    void *condition_arg;
     /* Result of a refusal: which of manifest->refs are missing, one flag each. The caller makes the
      * array; what is in it counts only after ERR_MANIFEST_BLOB_UNKNOWN. */
     bool *missing;
@@ -34,7 +40,7 @@ struct manifest_put {
 
 /* db_tx_fn; arg is a struct manifest_put. Checks every reference against what is linked in this
  * repository, then stores body and link and moves the tag: all or nothing.
- * ERR_MANIFEST_BLOB_UNKNOWN, ERR_MANIFEST_INVALID (wrong_size). */
+ * ERR_MANIFEST_BLOB_UNKNOWN, ERR_MANIFEST_INVALID (wrong_size), ERR_PRECONDITION_FAILED. */
 NODISCARD enum err manifest_put_tx(struct db_conn *conn, void *arg);
 
 /* One manifest or tag to delete. */

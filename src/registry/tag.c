@@ -12,6 +12,13 @@ static enum err tag_find(struct db_conn *conn, const struct repository *reposito
     return digest_from_stored(db_bytes(&c, 1), digest) ? OK : ERR_DB_CORRUPT;
 }
 
+enum err tag_get(struct db_conn *conn, const struct repository *repository, str name,
+                 struct digest *ret)
+{
+    int64_t id;
+    return tag_find(conn, repository, name, &id, ret);
+}
+
 enum err tag_set(struct db_conn *conn, const struct repository *repository, str name,
                  const struct digest *digest, str by, int64_t now_us)
 {

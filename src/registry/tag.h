@@ -4,6 +4,10 @@
 
 #include "registry/repository.h"
 
+/* What the tag points at now. ERR_MANIFEST_UNKNOWN when there is none. */
+NODISCARD enum err tag_get(struct db_conn *conn, const struct repository *repository, str name,
+                           struct digest *ret);
+
 /* Writer: points the tag at the digest from now on. The lifetime that ends is closed; pointing it
  * where it points already changes nothing. */
 NODISCARD enum err tag_set(struct db_conn *conn, const struct repository *repository, str name,
