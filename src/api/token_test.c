@@ -1,0 +1,238 @@
+#include "api/app.h"
+#include "api/routes.h"
+#include "auth/auth_fixture.h"
+#include "auth/password.h"
+#include "base/clock.h"
+#include "base/hex.h"
+#include "json/read.h"
+
+/* One exchange with the token endpoint. */
+struct exchange {
+    struct request req;
+    struct response res;
+    struct field authorization;
+    enum err err;
+    json_t *claims; /* of the token in the answer */
+    str body;
+};
+
+static void open_registry(struct fixture *f, const char *name)
+{
+    char hash[PASSWORD_HASH_MAX + 1];
+    fixture_open(f, name, &fixture_config);
+    CHECK_INT(password_hash(STR("wonderland"), 4, hash), OK);
+    fixture_sql(f, arena_printf(&f->arena,
+                                "INSERT INTO user (id, name, password_hash, created_at) "
+                                "VALUES (2, 'alice', '%s', 0);"
+                                "DELETE FROM project;"
+                                "INSERT INTO project (name, public, created_at, created_by) "
+                                "VALUES ('library', 1, 0, ''), ('team', 0, 0, '')",
+                                hash)
+                       .p);
+}
+
+static const struct route *route(const char *pattern)
+{
+    const struct route *r = token_routes;
+    while (r->pattern && strcmp(r->pattern, pattern) != 0)
+        r++;
+    return r;
+}
+
+static str value_of(const struct exchange *x, const char *header)
+{
+    for (size_t i = 0; i < x->res.header_n; i++)
+        if (str_eq(x->res.headers[i].name, str_from(header)))
+            return x->res.headers[i].value;
+    return (str){0};
+}
+
+static void read_claims(struct exchange *x, struct arena *a)
+{
+    JSON_CLEANUP json_t *body = NULL;
+    str why, token, head, rest, payload, signature, json;
+    CHECK_INT(json_read(a, x->body, &body, &why), OK);
+    if (!json_member_str(body, "token", &token))
+        return;
+    str_cut(token, '.', &head, &rest);
+    str_cut(rest, '.', &payload, &signature);
+    CHECK(base64url_decode(a, payload, &json));
+    CHECK_INT(json_read(a, json, &x->claims, &why), OK);
+}
+
+static void ask(struct fixture *f, struct exchange *x, const char *query, const char *credentials)
+{
+    static struct app app;
+    app = (struct app){.db = f->db, .auth = f->auth};
+    *x = (struct exchange){.req = {.arena = &f->arena, .query = str_from(query), .app = &app}};
+    if (credentials) {
+        x->authorization = (struct field){STR("authorization"), str_from(credentials)};
+        x->req.fields = &x->authorization;
+        x->req.field_n = 1;
+    }
+    response_init(&x->res, &x->req);
+    x->err = route("/service/token")->handler(&x->req, &x->res);
+    if (x->err)
+        return;
+    x->body = x->res.first->memory;
+    read_claims(x, &f->arena);
+}
+
+static void done(struct exchange *x)
+{
+    json_decref(x->claims);
+    response_release(&x->res);
+}
+
+#define ALICE "Basic YWxpY2U6d29uZGVybGFuZA=="
+
+/* "name:actions name:actions", as the token has them. */
+static void check_access(struct fixture *f, const char *query, const char *credentials,
+                         const char *want)
+{
+    struct exchange x;
+    ask(f, &x, query, credentials);
+    CHECK_INT(x.err, OK);
+    str got = STR("");
+    const json_t *access = json_member(x.claims, "access");
+    for (size_t i = 0; i < json_array_size(access); i++) {
+        const json_t *entry = json_array_get(access, i), *actions = json_member(entry, "actions");
+        str name = STR("?");
+        json_member_str(entry, "name", &name);
+        got = arena_printf(&f->arena, "%.*s%s%.*s:", STR_ARG(got), i ? " " : "", STR_ARG(name));
+        for (size_t j = 0; j < json_array_size(actions); j++)
+            got = arena_printf(&f->arena, "%.*s%s%s", STR_ARG(got), j ? "," : "",
+                               json_string_value(json_array_get(actions, j)));
+    }
+    CHECK_STR(got, want);
+    done(&x);
+}
+
+static void grants_what_is_asked_and_allowed(void)
+{
+    struct fixture f;
+    open_registry(&f, "grants");
+    check_access(&f, "", ALICE, "");
+    check_access(&f, "service=berth&account=alice&offline_token=true&scope=repository:alice/a:*",
+                 ALICE, "alice/a:pull,push,delete");
+    check_access(&f, "scope=repository%3Aalice%2Fa%3Apush%2Cpull", ALICE, "alice/a:pull,push");
+    check_access(&f, "scope=repository:team/a:pull,push", ALICE, "");
+    check_access(&f, "scope=repository:ghost/a:pull", ALICE, "");
+    check_access(&f, "scope=repository:app:pull,push", ALICE, "app:pull");
+    check_access(&f, "scope=repository:alice/a:pull+repository:app:pull&scope=registry:catalog:*",
+                 ALICE, "alice/a:pull app:pull catalog:*");
+    check_access(&f, "scope=junk&scope=&scope=repository:A:pull&scope=repository:alice/a:push",
+                 ALICE, "alice/a:push");
+    fixture_close(&f);
+}
+
+static void serves_anonymous(void)
+{
+    struct fixture f;
+    struct exchange x;
+    open_registry(&f, "anonymous");
+    check_access(&f, "scope=repository:app:pull,push+repository:team/a:pull", NULL, "app:pull");
+    check_access(&f, "scope=repository:app:pull", "Basic Og==", "app:pull");
+    ask(&f, &x, "account=alice", NULL);
+    CHECK_INT(x.err, OK);
+    str subject = STR("?");
+    CHECK(json_member_str(x.claims, "sub", &subject));
+    CHECK_STR(subject, "");
+    done(&x);
+    fixture_close(&f);
+}
+
+static void answers_as_clients_expect(void)
+{
+    struct fixture f;
+    struct exchange x;
+    open_registry(&f, "shape");
+    ask(&f, &x, "service=other&scope=repository:alice/a:pull", ALICE);
+    CHECK_INT(x.err, OK);
+    CHECK_INT(x.res.status, 200);
+    CHECK_STR(value_of(&x, "Cache-Control"), "no-store");
+    CHECK_STR(value_of(&x, "Content-Type"), "application/json");
+    CHECK_STR(x.req.log_principal, "alice");
+    JSON_CLEANUP json_t *body = NULL;
+    str why, token = {0}, access_token = {0}, at = {0};
+    int64_t expires_in = 0;
+    CHECK_INT(json_read(&f.arena, x.body, &body, &why), OK);
+    CHECK_INT(json_object_size(body), 4);
+    CHECK(json_member_str(body, "token", &token) && token.n);
+    CHECK(json_member_str(body, "access_token", &access_token) && str_eq(token, access_token));
+    CHECK(json_member_int(body, "expires_in", &expires_in));
+    CHECK_INT(expires_in, 300);
+    CHECK(json_member_str(body, "issued_at", &at) && at.n == CLOCK_RFC3339_LEN);
+    CHECK_STR(str_skip(at, 19), ".000000Z");
+    str audience = {0};
+    CHECK(json_member_str(x.claims, "aud", &audience));
+    CHECK_STR(audience, "berth");
+    done(&x);
+    fixture_close(&f);
+}
+
+static void refuses_wrong_credentials(void)
+{
+    static const struct {
+        const char *credentials, *message;
+    } cases[] = {
+        {"Basic YWxpY2U6d3Jvbmc=", "wrong user name or password"},
+        {"Basic bm9ib2R5Ondyb25n", "wrong user name or password"},
+        {"basic !!!", "wrong user name or password"},
+        {"Basic OnNlY3JldA==", "wrong user name or password"},
+        {"Bearer x.y.z", "tokens are given for a user name and password"},
+        {"", "tokens are given for a user name and password"},
+    };
+    struct fixture f;
+    open_registry(&f, "refuses");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct exchange x;
+        ask(&f, &x, "scope=repository:app:pull", cases[i].credentials);
+        CHECK_INT(x.err, ERR_UNAUTHORIZED);
+        CHECK_STR(x.req.error.message, cases[i].message);
+        CHECK_STR(value_of(&x, "WWW-Authenticate"), "Basic realm=\"Berth\",charset=\"UTF-8\"");
+        CHECK_INT(x.req.log_principal.n, 0);
+        done(&x);
+    }
+    fixture_close(&f);
+}
+
+/* A token cannot be traded for a longer or a wider one. */
+static void takes_no_token_for_a_token(void)
+{
+    struct fixture f;
+    struct exchange x;
+    open_registry(&f, "trade");
+    ask(&f, &x, "", ALICE);
+    JSON_CLEANUP json_t *body = NULL;
+    str why, token = {0};
+    CHECK_INT(json_read(&f.arena, x.body, &body, &why), OK);
+    CHECK(json_member_str(body, "token", &token));
+    str bearer = arena_printf(&f.arena, "Bearer %.*s", STR_ARG(token));
+    done(&x);
+    ask(&f, &x, "scope=repository:alice/a:pull", bearer.p);
+    CHECK_INT(x.err, ERR_UNAUTHORIZED);
+    done(&x);
+    fixture_close(&f);
+}
+
+static void publishes_its_keys(void)
+{
+    struct fixture f;
+    struct exchange x;
+    open_registry(&f, "jwks");
+    ask(&f, &x, "", NULL);
+    response_clear(&x.res);
+    CHECK_INT(route("/service/jwks")->handler(&x.req, &x.res), OK);
+    CHECK_INT(x.res.status, 200);
+    CHECK(str_eq(x.res.first->memory, auth_jwks(f.auth, &f.arena)));
+    done(&x);
+    fixture_close(&f);
+}
+
+TESTS({"grants_what_is_asked_and_allowed", grants_what_is_asked_and_allowed},
+      {"serves_anonymous", serves_anonymous},
+      {"answers_as_clients_expect", answers_as_clients_expect},
+      {"refuses_wrong_credentials", refuses_wrong_credentials},
+      {"takes_no_token_for_a_token", takes_no_token_for_a_token},
+      {"publishes_its_keys", publishes_its_keys});
