@@ -171,9 +171,3 @@ def layout(home, layers):
 def small(home):
     path = home / "small.tar"
     return path, images.docker_archive(path, "local/small:1", [images.layer("f", 2000, "small")])
-
-
-def received(server, since):
-    """Body bytes of uploads the server took since log line number `since`."""
-    return sum(int(f["in_bytes"]) for f in server.events("request", since)
-               if f["method"] in ("POST", "PATCH", "PUT") and "/blobs/" in f["path"])

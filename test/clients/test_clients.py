@@ -8,7 +8,6 @@ import threading
 
 import pytest
 
-from conftest import received
 from lib import images, raw
 from lib.oci import DOCKER_IMAGE, IMAGE, basic, digest
 
@@ -133,22 +132,22 @@ def test_shared_layers_are_not_sent_again(docker, podman, copy, server, archive,
         docker.run("tag", "local/more:1", name)
         text = docker.run("push", name)
         assert len(re.findall(r"Layer already exists|Mounted from", text)) >= 3, text
-        assert received(server, since) < 100_000, "layers were sent again"
+        assert server.uploaded(since) < 100_000, "layers were sent again"
     since = len(server.lines)
     docker.run("push", first)
-    assert received(server, since) == 0
+    assert server.uploaded(since) == 0
     # podman and skopeo
     assert podman.login(server).returncode == 0
     podman.run("pull", "--tls-verify=false", first)
     since = len(server.lines)
     podman.run("tag", first, f"{server.name}/shared/c:v1")
     podman.run("push", "--tls-verify=false", f"{server.name}/shared/c:v1")
-    assert received(server, since) < 100_000
+    assert server.uploaded(since) < 100_000
     copy(f"oci:{layout[0]}:latest", f"docker://{server.name}/shared/d:v1")
     since = len(server.lines)
     copy(f"oci:{layout[0]}:latest", f"docker://{server.name}/shared/d:v2")
     copy(f"oci:{layout[0]}:latest", f"docker://{server.name}/shared/e:v1")
-    assert received(server, since) < 100_000
+    assert server.uploaded(since) < 100_000
 
 
 def test_several_clients_at_once(docker, podman, copy, server, layout, archive):

@@ -5,16 +5,14 @@ log is replayed up to every sync and every answer, leaving only what was synced;
 on the result and asked for everything that had been acknowledged until then. Then each kind of sync
 is left out in turn, which must make that fail: no sync is there for nothing, and the test has teeth."""
 
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from lib import replay
 from lib.ledger import Ledger
 from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
-from lib.server import BINARY, Server
+from lib.server import Server
 
 SETTINGS = {"auth.anonymous": "push", "threads.workers": "2", "threads.reactors": "1"}
 
@@ -133,20 +131,6 @@ def play_large(session):
         session.manifest("c/c", f"t{seed % 2}", session.image("c/c", seed, pad=3_000_000))
     for seed in range(200, 203):
         session.manifest("c/c", "small", session.image("c/c", seed))
-
-
-@pytest.fixture(scope="session")
-def recorder(tmp_path_factory):
-    library = tmp_path_factory.mktemp("recorder") / "recorder.so"
-    source = Path(__file__).with_name("recorder.c")
-    subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Werror", "-fPIC", "-shared", "-o", library,
-                    source], check=True)
-    preload = [str(library)]
-    needed = subprocess.run(["ldd", BINARY], capture_output=True, text=True).stdout
-    for line in needed.splitlines():
-        if "libasan" in line:  # it insists on coming first
-            preload.insert(0, line.split("=>")[1].split()[0])
-    return ":".join(preload)
 
 
 def record(directory, recorder, *plays):

@@ -186,6 +186,11 @@ class Server:
         assert self._wait(seen, timeout), f"no access log line for request {request_id}"
         return found[0]
 
+    def uploaded(self, since):
+        """Body bytes of blob uploads taken since log line number `since`."""
+        return sum(int(f["in_bytes"]) for f in self.events("request", since)
+                   if f["method"] in ("POST", "PATCH", "PUT") and "/blobs/" in f["path"])
+
     def check(self):
         bad = [line for line in self.lines if SANITIZER.search(line)]
         assert not bad, "sanitizer report:\n" + "\n".join(self.lines[-200:])
