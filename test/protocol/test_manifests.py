@@ -468,3 +468,50 @@ def test_concurrent_tag_moves(fixed, server):
     assert bodies[response.header("docker-content-digest")] == response.body
     for name, body in bodies.items():
         assert fixed.client.manifest("m/race", name).body == body
+
+
+# ---- several tags at once, and only if nothing changed meanwhile
+
+def test_several_tags(fixed):
+    """By digest, all or none; sha512 digests get their tags this way too."""
+    client = fixed.client
+    body = client.image("m/tags", "several")
+    for name in (digest(body), digest(body, "sha512")):
+        wanted = [f"v1.{i}-{name[:6]}" for i in range(10)]
+        query = "?" + "&".join("tag=" + tag for tag in wanted)
+        response = client.put_manifest("m/tags", name + query, body)
+        assert response.status == 201, response
+        assert response.header("docker-content-digest") == name
+        told = [t.strip() for line in response.all("oci-tag") for t in line.split(",")]
+        assert told == wanted
+        for tag in wanted:
+            assert client.manifest("m/tags", tag).header("docker-content-digest") == name
+    before = client.tags("m/tags").json()
+    for query in ("?tag=good&tag=bad%20one", "?tag=good&tag=.bad", "?tag=good&tag="):
+        response = client.put_manifest("m/tags", digest(body) + query, body)
+        assert response.status == 400 and response.code == "TAG_INVALID", response
+    many = "?" + "&".join(f"tag=t{i}" for i in range(500))
+    assert client.put_manifest("m/tags", digest(body) + many, body).status == 414
+    assert client.put_manifest("m/tags", "other?tag=good", body).status == 400
+    assert client.tags("m/tags").json() == before
+
+
+def test_conditional_put(fixed):
+    """Compare and swap on a tag."""
+    client = fixed.client
+    first, first_name = client.push_image("m/cas", "latest", seed=1)
+    second = client.image("m/cas", 2)
+
+    def put(reference, body, name, value):
+        return client.put_manifest("m/cas", reference, body, headers=[(name, value)]).status
+
+    assert put("latest", second, "If-None-Match", "*") == 412
+    assert put("latest", second, "If-Match", f'"{digest(second)}"') == 412
+    assert put("absent", second, "If-Match", "*") == 412
+    assert client.manifest("m/cas", "latest").body == first
+    assert client.tags("m/cas").json()["tags"] == ["latest"]
+    assert put("latest", second, "If-Match", f'"{first_name}"') == 201
+    assert put("latest", first, "If-Match", f'"{first_name}"') == 412
+    assert put("fresh", second, "If-None-Match", "*") == 201
+    assert put("fresh", second, "If-None-Match", "*") == 412
+    assert client.manifest("m/cas", "latest").body == second
