@@ -10,7 +10,6 @@
 #include "base/clock.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,9 +67,9 @@ struct db_link {
 
 /* Errors. */
 
-/* Of the system's reasons only those that tell more than "it failed"; a missing file must not look
- * like a missing row. */
-static enum err system_code(sqlite3 *db)
+/* Why a file did not open. Only what tells more than "it failed" counts: a missing file must not
+ * look like a missing row. For failures of statements SQLite does not keep errno. */
+static enum err open_error(sqlite3 *db)
 {
     enum err e = err_from_errno(sqlite3_system_errno(db));
     return e == ERR_NO_SPACE || e == ERR_NO_FILES || e == ERR_PERMISSION ? e : ERR_IO;
@@ -98,13 +97,13 @@ static enum err error_code(sqlite3 *db)
     case SQLITE_NOMEM:
         return ERR_OVERLOADED;
     case SQLITE_IOERR:
-        /* Whatever a failed sync says (also "no space"), what it should have stored is in doubt,
-         * and ERR_IO is what keeps the writer from trying again. */
-        if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
-            return ERR_IO;
-        return code == SQLITE_IOERR_NOMEM ? ERR_OVERLOADED : system_code(db);
+        if (code == SQLITE_IOERR_NOMEM)
+            return ERR_OVERLOADED;
+        /* The WAL's index could not grow: as SQLITE_FULL, for another file. Nothing else may be
+         * ERR_NO_SPACE, above all no failed sync, because the writer tries that again. */
+        return code == SQLITE_IOERR_SHMSIZE ? ERR_NO_SPACE : ERR_IO;
     case SQLITE_CANTOPEN:
-        return system_code(db);
+        return open_error(db);
     case SQLITE_PERM:
     case SQLITE_AUTH:
         return ERR_PERMISSION;
@@ -116,10 +115,9 @@ static enum err error_code(sqlite3 *db)
 enum err sqlite_fail(struct db_conn *conn)
 {
     enum err e = error_code(conn->link->db);
-    int system = sqlite3_system_errno(conn->link->db);
     char text[DB_ERROR_MAX];
-    snprintf(text, sizeof text, "%s (SQLite %d, errno %d)", sqlite3_errmsg(conn->link->db),
-             sqlite3_extended_errcode(conn->link->db), system);
+    snprintf(text, sizeof text, "%s (SQLite code %d)", sqlite3_errmsg(conn->link->db),
+             sqlite3_extended_errcode(conn->link->db));
     return db_conn_fail(conn, e ? e : ERR_DB, text);
 }
 
@@ -147,11 +145,13 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* Debian's default for secure_delete is ON: pages written only to be emptied. */
 static const char settings_reader[] = "PRAGMA cache_size=" CACHE_READER ";"
                                       "PRAGMA temp_store=MEMORY;";
 static const char settings_writer[] = "PRAGMA cache_size=" CACHE_WRITER ";"
                                       "PRAGMA temp_store=MEMORY;"
                                       "PRAGMA synchronous=FULL;"
+                                      "PRAGMA secure_delete=FAST;"
                                       "PRAGMA journal_size_limit=" WAL_KEPT_BYTES ";"
                                       "PRAGMA analysis_limit=400;";
 
@@ -192,7 +192,10 @@ enum err sqlite_connect(struct db_conn *conn)
     pthread_once(&once, configure_once);
 
     char path[4096];
-    int n = snprintf(path, sizeof path, "%.*s/berth.db", STR_ARG(conn->setup->dir));
+    /* A leading "./" because Debian's SQLite takes "file:..." for a URI. */
+    str dir = conn->setup->dir;
+    int n = snprintf(path, sizeof path, "%s%.*s/berth.db", str_starts(dir, STR("/")) ? "" : "./",
+                     STR_ARG(dir));
     if (n < 0 || (size_t)n >= sizeof path)
         return db_conn_fail(conn, ERR_LIMIT, "the path is too long");
     size_t statements_bytes = conn->setup->statement_n * sizeof(struct db_stmt);

@@ -119,6 +119,7 @@ static void an_idle_writer_checkpoints_beside_readers(void)
     off_t before = size_of(setup.dir, "berth.db", &a);
     {
         DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(db_reader(db, 0));
+        CHECK_INT(s.err, OK);
         CHECK_INT(fixture_count(db), 0);
         CHECK_INT(db_tx(db, add_some, NULL), OK);
         uint64_t upkeep = db_counters(db).upkeep;

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static void values_come_back(void)
@@ -64,7 +65,7 @@ static void one_cursor_per_statement(void)
         struct db *db = fixture_open(&setup);
         DB_CURSOR struct db_cursor c = db_query(db_reader(db, 0), T(NAMES));
         DB_CURSOR struct db_cursor d = db_query(db_reader(db, 0), T(NAMES));
-        _exit(0);
+        _exit(c.err || d.err);
     }
     int status = 0;
     CHECK(waitpid(pid, &status, 0) == pid);
@@ -88,6 +89,20 @@ static void changes_are_counted(void)
     CHECK_INT(db_tx(db, remove_and_count, &changes), OK);
     CHECK_INT(changes, 0);
     db_close(db);
+}
+
+/* SQLite would take a name that begins so for a URI. */
+static void odd_directories_work(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    str dir = fixture_dir(&a);
+    CHECK(chdir(dir.p) == 0 && mkdir("file:a?mode=memory", 0700) == 0);
+    struct db_setup setup = fixture_setup(STR("file:a?mode=memory"));
+    struct db *db = fixture_open(&setup);
+    CHECK_INT(db_tx(db, fixture_add, named("one")), OK);
+    CHECK_INT(fixture_count(db), 1);
+    db_close(db);
+    CHECK(access("file:a?mode=memory/berth.db", R_OK) == 0);
 }
 
 static void reactors_have_no_reader(void)
@@ -137,6 +152,23 @@ static void a_reader_that_cannot_connect_says_so(void)
     db_close(db);
 }
 
+static void running_out_of_descriptors_is_told(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    struct db *db = fixture_open(&setup);
+    struct rlimit before;
+    getrlimit(RLIMIT_NOFILE, &before);
+    int next = dup(0);
+    close(next);
+    CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)next, before.rlim_max}) == 0);
+    DB_CURSOR struct db_cursor c = db_query(db_reader(db, 0), T(COUNT));
+    CHECK_INT(c.err, ERR_NO_FILES);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK_INT(fixture_count(db), 0);
+    db_close(db);
+}
+
 static void snapshots_see_one_state(void)
 {
     ARENA_CLEANUP struct arena a = {0};
@@ -149,6 +181,7 @@ static void snapshots_see_one_state(void)
         CHECK_INT(db_tx(db, fixture_add, named("one")), OK);
         {
             DB_SNAPSHOT struct db_snapshot inner = db_snapshot_begin(db_reader(db, 0));
+            CHECK_INT(inner.err, OK);
             CHECK_INT(fixture_count(db), 0);
         }
         CHECK_INT(fixture_count(db), 0);
@@ -196,10 +229,11 @@ TESTS({"values come back", values_come_back},
       {"a cursor that ends early frees its statement",
        a_cursor_that_ends_early_frees_its_statement},
       {"one cursor per statement", one_cursor_per_statement},
-      {"changes are counted", changes_are_counted},
+      {"changes are counted", changes_are_counted}, {"odd directories work", odd_directories_work},
       {"reactors have no reader", reactors_have_no_reader},
       {"readers do not write", readers_do_not_write},
       {"a reader that cannot connect says so", a_reader_that_cannot_connect_says_so},
+      {"running out of descriptors is told", running_out_of_descriptors_is_told},
       {"snapshots see one state", snapshots_see_one_state},
       {"snapshots are nothing to the writer", snapshots_are_nothing_to_the_writer},
       {"the program opens", the_program_opens})

@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdio.h>
 
 /* Bounds how long the first job of a group waits for the last. */
 enum { GROUP_MAX = 128 };
