@@ -136,13 +136,12 @@ static str choice_get(const struct conf_option *o, const void *field, struct are
 
 static const struct type types[CONF_TYPES_N] = {
     [CONF_PATH] = {.allowed = "a path", .ok = is_path, .set = text_set, .get = text_get},
-    [CONF_TEXT] = {.allowed = "text of at most 4096 bytes without line breaks",
+    [CONF_TEXT] = {.allowed =
+                       "text of at most 4096 bytes, without line breaks and control characters",
                    .ok = is_text,
                    .set = text_set,
                    .get = text_get},
-    [CONF_URL] = {.allowed =
-                      "http:// or https://, a host and perhaps a port, and nothing after it, "
-                      "such as https://registry.example.com",
+    [CONF_URL] = {.allowed = "http://host[:port] or https://host[:port], without a path",
                   .ok = is_url_or_empty,
                   .set = text_set,
                   .get = text_get},
@@ -237,10 +236,7 @@ str conf_option_allowed(struct arena *a, const struct conf_option *o)
         return words_allowed(a, words_of(o));
     if (!type->parse)
         return str_from(type->allowed);
-    str bounds = bounds_allowed(a, o);
-    if (!type->units)
-        return arena_printf(a, "%s%.*s", type->allowed, STR_ARG(bounds));
-    return arena_printf(a, "%s%.*s (units %s)", type->allowed, STR_ARG(bounds), type->units);
+    return arena_printf(a, "%s%.*s", type->allowed, STR_ARG(bounds_allowed(a, o)));
 }
 
 /* One scalar stands for a list with commas: "a, b". The empty text is the empty list. */
@@ -300,7 +296,9 @@ enum err conf_option_set(const struct conf_option *o, struct conf *conf, struct 
              : o->flags & CONF_SECRET
                  ? STR("has a value that is not allowed (not shown)")
                  : arena_printf(a, "is %.*s", STR_ARG(conf_quote(a, value.items[0])));
-    *why = arena_printf(a, "%s %.*s; it must be %.*s", o->key, STR_ARG(is),
-                        STR_ARG(conf_option_allowed(a, o)));
+    const char *units = type_of(o)->units;
+    *why = arena_printf(a, "%s %.*s; it must be %.*s%s%s%s", o->key, STR_ARG(is),
+                        STR_ARG(conf_option_allowed(a, o)), units ? " (units: " : "",
+                        units ? units : "", units ? ")" : "");
     return ERR_CONFIG;
 }

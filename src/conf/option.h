@@ -68,7 +68,7 @@ bool conf_is_section(str path);
 str conf_option_section(const struct conf_option *o);
 str conf_option_name(const struct conf_option *o);
 
-/* What the option takes, to stand after "must be": "a size from 1KiB to 1MiB (units ...)". */
+/* What the option takes, to stand after "must be": "a size from 1KiB to 1MiB". */
 str conf_option_allowed(struct arena *a, const struct conf_option *o);
 
 /* Checks the value and stores it in *conf (strings are copied). On failure ERR_CONFIG and *why

@@ -52,7 +52,7 @@ static const char prologue[] =
     "lists.\n"
     "Anchors, aliases, tags, merge keys, `null`, a second document and the same key twice are\n"
     "errors. A value that starts with a special character, such as `[` or `*`, needs quotes. The\n"
-    "file may have 1 MiB.\n"
+    "file may be as large as 1 MiB.\n"
     "\n"
     "## Values\n"
     "\n"
@@ -126,6 +126,9 @@ void conf_markdown(struct buf *out)
 
 void conf_help(struct buf *out)
 {
+    buf_add(out,
+            STR("Sizes are whole numbers with B, KiB, MiB, GiB or TiB, durations with ms, s, m, h\n"
+                "or d. Lists have commas between entries.\n\n"));
     for (const struct conf_option *o = conf_options; o < conf_options + CONF_OPTIONS_N; o++) {
         ARENA_CLEANUP struct arena a = {0};
         buf_printf(out, "%s%s\n", o > conf_options ? "\n" : "", o->key);

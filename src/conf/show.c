@@ -127,7 +127,10 @@ void conf_example(struct buf *out)
         return;
     buf_add(out,
             STR("# Configuration of Berth: every option with its default. To change one, remove\n"
-                "# the # in front of it. Use the file with: berth serve --config FILE\n\n"));
+                "# the # in front of it. Use the file with: berth serve --config FILE\n"
+                "#\n"
+                "# Sizes are whole numbers with B, KiB, MiB, GiB or TiB, durations with ms, s, m,\n"
+                "# h or d.\n\n"));
     for (const struct conf_option *o = conf_options; o < conf_options + CONF_OPTIONS_N; o++) {
         bool first;
         const char *indent = yaml_section(out, o, &first);

@@ -42,7 +42,7 @@ static void shown_is_loadable(void)
     struct conf again = load(buf_str(&out));
     check_same(&conf, &again);
     CHECK(str_contains(buf_str(&out),
-                       STR("\n  head: 5KiB                                # f.yaml:4\n")));
+                       STR("\n  head: 5KiB                                 # f.yaml:4\n")));
     CHECK(str_contains(buf_str(&out),
                        STR("listen: [\"[::1]:80\", 1.2.3.4:5]              # f.yaml:2\n")));
     conf = load(STR("data: null_\nserver: {hosts: []}"));

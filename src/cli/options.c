@@ -1,0 +1,119 @@
+#include "cli/options.h"
+
+#include "cli/docs.h"
+#include "conf/option.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+const struct flag conf_flags[] = {
+    {"config", "FILE",
+     "Read the configuration file FILE. Without it, the one that the environment variable "
+     "BERTH_CONFIG names; without both, none.",
+     false},
+    {"data", "DIR", "Keep everything in the directory DIR: --set data=DIR.", false},
+    {"listen", "ADDR:PORT",
+     "Listen on this address: --set listen=ADDR:PORT. Repeat it for several addresses.", true},
+    {"set", "KEY=VALUE", "Set an option. \"berth help options\" lists all.", true},
+    {"help", NULL, "Print this help.", false},
+    {0}};
+
+const struct flag help_flags[] = {
+    {"markdown", NULL, "Print the reference of all options as Markdown.", false},
+    {"man", NULL, "Print the manual page.", false},
+    {"example", NULL, "Print a configuration file with every option in it.", false},
+    {"help", NULL, "Print this help.", false},
+    {0}};
+
+const struct flag no_flags[] = {{"help", NULL, "Print this help.", false}, {0}};
+
+static void warn(str line, void *arg)
+{
+    cli_error("warning: %.*s", STR_ARG(line));
+}
+
+bool cli_parse(const char *command, const struct flag *table, int argc, char **argv,
+               struct arena *a, struct flags *ret, int *exit_code)
+{
+    struct error why = {0};
+    if (flags_parse(a, argc, argv, table, ret, &why)) {
+        cli_error("%s: %.*s; see \"berth help %s\"", command, STR_ARG(why.message), command);
+        *exit_code = CLI_USAGE;
+        return false;
+    }
+    if (flags_value(ret, "help").p) {
+        BUF_CLEANUP struct buf out = BUF_INIT(DOCS_BYTES_MAX);
+        *exit_code = docs_command(&out, str_from(command)) ? cli_print(&out) : CLI_USAGE;
+        return false;
+    }
+    return true;
+}
+
+bool cli_words(const char *command, const struct flags *flags, size_t max, int *exit_code)
+{
+    if (flags->word_n <= max)
+        return true;
+    cli_error("%s: unexpected argument \"%.*s\"; see \"berth help %s\"", command,
+              STR_ARG(flags->words[max]), command);
+    *exit_code = CLI_USAGE;
+    return false;
+}
+
+/* The --set, --data and --listen flags as settings; several --listen are one list. */
+static enum err collect_sets(struct arena *a, const struct flags *flags, struct conf_sources *ret,
+                             struct error *why)
+{
+    struct conf_set *sets = ARENA_ARRAY(a, flags->use_n, struct conf_set), *listen = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < flags->use_n; i++) {
+        const struct flag_use *use = &flags->uses[i];
+        const char *name = use->flag->name;
+        struct conf_set *set = &sets[n];
+        if (strcmp(name, "data") == 0) {
+            sets[n++] = (struct conf_set){"--data", STR("data"), use->value};
+        } else if (strcmp(name, "listen") == 0 && listen) {
+            listen->value =
+                arena_printf(a, "%.*s,%.*s", STR_ARG(listen->value), STR_ARG(use->value));
+        } else if (strcmp(name, "listen") == 0) {
+            listen = set;
+            sets[n++] = (struct conf_set){"--listen", STR("listen"), use->value};
+        } else if (strcmp(name, "set") == 0) {
+            set->flag = "--set";
+            if (!str_cut(use->value, '=', &set->key, &set->value))
+                return error_set(a, why, ERR_CONFIG, "--set: %.*s has no =; write --set key=value",
+                                 STR_ARG(conf_quote(a, use->value)));
+            n++;
+        }
+    }
+    ret->sets = sets;
+    ret->set_n = n;
+    return OK;
+}
+
+bool cli_load(const char *command, const struct flags *flags, size_t words_max, struct arena *a,
+              struct conf *ret, int *exit_code)
+{
+    struct error why = {0};
+    str file = flags_value(flags, "config");
+    struct conf_sources sources = {.file = file.p ? file : str_from(getenv("BERTH_CONFIG")),
+                                   .environ = (const char *const *)environ,
+                                   .warn = warn};
+    /* Settings come before words: --set with a secret behind a blank must not print the secret. */
+    enum err e = collect_sets(a, flags, &sources, &why);
+    if (!e && !cli_words(command, flags, words_max, exit_code))
+        return false;
+    if (!e)
+        e = conf_load(ret, &sources, a, &why);
+    if (e) {
+        cli_error("%.*s", STR_ARG(why.message));
+        *exit_code = CLI_USAGE;
+    }
+    return !e;
+}
+
+bool cli_conf(int argc, char **argv, struct arena *a, struct conf *ret, int *exit_code)
+{
+    struct flags flags;
+    return cli_parse(argv[0], conf_flags, argc, argv, a, &flags, exit_code) &&
+           cli_load(argv[0], &flags, 0, a, ret, exit_code);
+}

@@ -1,0 +1,30 @@
+/* What the commands share: their tables of flags, and the way from flags to a configuration.
+ *
+ * Functions that return bool have said what is wrong when they return false; *exit_code is then
+ * the command's exit code (CLI_OK after --help). */
+#pragma once
+
+#include "cli/cli.h"
+#include "cli/flags.h"
+#include "conf/conf.h"
+
+extern const struct flag conf_flags[]; /* --config --data --listen --set --help */
+extern const struct flag help_flags[]; /* --markdown --man --example --help */
+extern const struct flag no_flags[];   /* --help */
+
+/* Parses a command's arguments; --help prints the command's help. */
+NODISCARD bool cli_parse(const char *command, const struct flag *table, int argc, char **argv,
+                         struct arena *a, struct flags *ret, int *exit_code);
+
+/* Refuses words behind the first `max`. */
+NODISCARD bool cli_words(const char *command, const struct flags *flags, size_t max,
+                         int *exit_code);
+
+/* From flags of conf_flags and at most `words_max` words to the effective configuration. The file
+ * is the one of --config, else the one BERTH_CONFIG names, else none. */
+NODISCARD bool cli_load(const char *command, const struct flags *flags, size_t words_max,
+                        struct arena *a, struct conf *ret, int *exit_code);
+
+/* cli_parse and cli_load in one, for a command that takes conf_flags and no words; argv[0] is its
+ * name. The arena owns what *ret points to. */
+NODISCARD bool cli_conf(int argc, char **argv, struct arena *a, struct conf *ret, int *exit_code);
