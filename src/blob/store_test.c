@@ -245,6 +245,28 @@ static void resumes_at_the_acknowledged_offset(void)
     store_close(s);
 }
 
+static void syncs_what_changed(void)
+{
+    struct store *s = open_store();
+    struct store_upload *u;
+    char key[STORE_KEY_LEN];
+    str uuid = fresh_uuid();
+    CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
+    CHECK_INT(store_upload_write(u, 0, STR("abcdef")), OK);
+    CHECK_INT(store_upload_sync(u, 6), OK);
+    CHECK_INT(store_upload_sync(u, 6), OK);
+    CHECK_INT(calls[DATASYNC], 1);
+    store_upload_close(u);
+
+    /* A cut is a change: the old size would come back with the next power cut. */
+    CHECK_INT(store_upload_open(s, uuid, 3, &u), OK);
+    CHECK_INT(store_upload_publish(u, 3, key), OK);
+    CHECK_INT(calls[DATASYNC], 2);
+    check_blob(s, str_make(key, sizeof key), STR("abc"));
+    CHECK_INT(store_blob_unlink(s, str_make(key, sizeof key)), OK);
+    store_close(s);
+}
+
 static void misses_what_is_not_there(void)
 {
     struct store *s = open_store();
@@ -421,6 +443,7 @@ static void writes_back_early(void)
 TESTS({"creates the tree", creates_the_tree}, {"refuses to open", refuses_to_open},
       {"round trip", round_trip}, {"small blob costs no more", small_blob_costs_no_more},
       {"resumes at the acknowledged offset", resumes_at_the_acknowledged_offset},
+      {"syncs what changed", syncs_what_changed},
       {"misses what is not there", misses_what_is_not_there}, {"reads back", reads_back},
       {"survives a full disk", survives_a_full_disk}, {"failed sync poisons", failed_sync_poisons},
       {"failed directory fails all in flight", failed_directory_fails_all_in_flight},

@@ -43,9 +43,7 @@ static void hash_step(struct task *t)
 {
     struct iobuf *b = (struct iobuf *)((char *)t - offsetof(struct iobuf, steps[1]));
     struct upload_sink *s = b->sink;
-    /* After an error the hash stays where it is; it still fits the bytes before. */
-    if (!atomic_load(&s->error))
-        hash(s, b);
+    hash(s, b);
     atomic_fetch_sub(&s->hash_queued, 1);
     iobuf_unref(b);
 }

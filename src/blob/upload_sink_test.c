@@ -65,6 +65,15 @@ static ssize_t filling_pwrite(int fd, const void *p, size_t n, off_t offset)
     return pwrite(fd, p, n, offset);
 }
 
+static bool writeback_fails;
+
+static int failing_range(int fd, off_t offset, off_t n, unsigned flags)
+{
+    (void)fd, (void)offset, (void)n, (void)flags;
+    errno = EIO;
+    return writeback_fails ? -1 : 0;
+}
+
 struct fixture {
     struct arena arena;
     struct store_sys sys;
@@ -83,7 +92,9 @@ static void fixture_init(struct fixture *f, unsigned threads_n)
 {
     *f = (struct fixture){.sys = store_sys_kernel};
     f->sys.pwrite = filling_pwrite;
+    f->sys.sync_file_range = failing_range;
     pwrites_left = -1;
+    writeback_fails = false;
     struct error why = {0};
     uint8_t id[16];
     uuid_new(id);
@@ -370,7 +381,28 @@ static void disk_full(void)
     }
 }
 
+/* An upload whose bytes the disk lost is not kept, whoever asks for it. */
+static void disk_broken(void)
+{
+    struct fixture f;
+    struct sink *s = NULL;
+    fixture_init(&f, 2);
+    str content = str_make(arena_alloc(&f.arena, 1 << 20), 1 << 20);
+    resume(&f, 0);
+    CHECK_INT(make_sink(&f, 16 << 20, BODY_UNKNOWN, false, &s), OK);
+    writeback_fails = true;
+    for (uint64_t i = 0; i < 9; i++)
+        push(s, i << 20, content);
+    CHECK_INT(abandon(s), ERR_IO);
+    upload_checkin(f.upload, true);
+    f.upload = NULL;
+    CHECK_INT(upload_checkout(f.table, str_make(f.uuid, UUID_LEN), &f.upload), OK);
+    CHECK(f.upload->file == NULL);
+    CHECK_INT(upload_resume(f.upload, 7 << 20, DIGEST_sha256), ERR_BLOB_UPLOAD_UNKNOWN);
+    fixture_release(&f);
+}
+
 TESTS({"any buffer sizes", any_buffer_sizes}, {"without hash", without_hash},
       {"empty body", empty_body}, {"too large", too_large},
       {"other length than announced", other_length_than_announced}, {"sender gone", sender_gone},
-      {"disk full", disk_full})
+      {"disk full", disk_full}, {"disk broken", disk_broken})

@@ -49,6 +49,7 @@ static void check_content(struct upload_table *t, str uuid, str content)
     struct upload *u = NULL;
     CHECK_INT(upload_checkout(t, uuid, &u), OK);
     CHECK_INT(upload_resume(u, content.n, DIGEST_sha256), OK);
+    CHECK_INT(store_upload_size(u->file), content.n);
     check_digest(u, content, DIGEST_sha256);
     check_digest(u, content, DIGEST_sha512);
     upload_checkin(u, true);
