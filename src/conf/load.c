@@ -218,12 +218,14 @@ enum err conf_load(struct conf *ret, const struct conf_sources *sources, struct 
                    struct error *why)
 {
     struct load l = {.from = sources, .a = a, .why = why};
-    enum err (*const steps[])(struct load *) = {set_defaults, set_file, set_environment, set_flags};
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        enum err e = steps[i](&l);
-        if (e)
-            return e;
-    }
-    *ret = l.conf;
-    return OK;
+    enum err e = set_defaults(&l);
+    if (!e)
+        e = set_file(&l);
+    if (!e)
+        e = set_environment(&l);
+    if (!e)
+        e = set_flags(&l);
+    if (!e)
+        *ret = l.conf;
+    return e;
 }
