@@ -14,12 +14,13 @@
 
 enum {
     SHARD_COUNT = 256,
-    /* Measured on ext4, 512 MiB in 256 KiB writes: without early writeback the final fdatasync
-     * takes 200 ms; with it 60 ms for steps of 4, 8 and 16 MiB alike, at unchanged speed. Waiting,
-     * at each step, for the step two behind brings it to 3 ms with steps of 4 or 8 MiB (16: 9 ms),
-     * bounds the dirty pages of a stream to three steps, and still writes 2.2 GB/s, above the rate
-     * of one core's SHA-256 (1.7 GB/s). 8 needs half the calls of 4. fallocate saved nothing: its
-     * extents are converted at the sync, which then takes 40 ms. */
+    /* Measured on ext4, 512 MiB in 256 KiB writes, four runs each on a shared machine. The final
+     * fdatasync takes 180 to 250 ms without early writeback; with it 2 to 60 ms, as the disk kept
+     * up or not, for steps of 4, 8 and 16 MiB alike. Waiting, at each step, for the step two behind
+     * makes that 2 to 4 ms with steps of 4 or 8 MiB (16: 7 to 9 ms) and bounds the dirty pages of a
+     * stream to three steps, at 1.8 to 2.5 GB/s in all: above the rate of one core's SHA-256 (1.7
+     * GB/s). 8 needs half the calls of 4. fallocate did not help: its extents are converted at the
+     * sync, which then takes 25 to 55 ms unless every step was waited for. */
     WRITEBACK_STEP_BYTES = 8 << 20,
 };
 
