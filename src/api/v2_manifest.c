@@ -1,9 +1,12 @@
 /* Manifests: GET, HEAD, PUT, DELETE (OCI distribution specification end-3, end-7, end-9). */
 #include "api/routes.h"
 #include "api/v2.h"
+#include "registry/blob.h"
 #include "registry/manifest.h"
 #include "registry/tag.h"
+
 #include "json/write.h"
+#include <unistd.h>
 
 enum { TAGS_MAX = 32 }; /* tag parameters in one PUT; the specification asks for 10 */
 
@@ -167,6 +170,24 @@ static bool condition_holds(void *arg, const struct digest *current)
     return request_condition(req, etag) == CONDITION_HOLDS;
 }
 
+/* The config's text, when it is small and here; p == NULL otherwise. */
+static str read_config(struct v2_call *call, struct arena *a, const struct manifest *manifest)
+{
+    str none = {0};
+    struct blob blob;
+    struct file *file;
+    if (manifest_type_is_index(manifest->type) ||
+        blob_find_linked(call->conn, call->name.full, &manifest->refs[0].digest, &blob) ||
+        blob.size_bytes > FACT_CONFIG_BYTES_MAX ||
+        store_blob_open(call->app->registry.store, str_make(blob.store_key, STORE_KEY_LEN),
+                        blob.size_bytes, &file))
+        return none;
+    char *text = arena_alloc(a, blob.size_bytes);
+    ssize_t n = pread(file->fd, text, blob.size_bytes, 0);
+    file_unref(file);
+    return n == (ssize_t)blob.size_bytes ? str_make(text, (size_t)n) : none;
+}
+
 static enum err prepare_put(struct request *req, struct response *res, struct v2_call **call,
                             struct manifest *manifest, struct manifest_put *put)
 {
@@ -180,6 +201,9 @@ static enum err prepare_put(struct request *req, struct response *res, struct v2
         e = manifest_parse(req->arena, req->body, content_type(req), manifest, &req->error);
     if (e)
         return e;
+    struct facts *facts = ARENA_NEW(req->arena, struct facts);
+    facts_read(req->arena, manifest, req->body, read_config(*call, req->arena, manifest), facts);
+    put->facts = facts;
     put->name = &(*call)->name;
     put->manifest = manifest;
     put->bytes = req->body;

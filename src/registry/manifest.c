@@ -94,7 +94,8 @@ static enum err body_insert(struct db_conn *conn, const struct manifest_put *put
             return c.err ? c.err : ERR_DB;
         *ret = db_int(&c, 0);
     }
-    return insert_references(conn, *ret, manifest);
+    enum err e = insert_references(conn, *ret, manifest);
+    return e ? e : facts_insert(conn, *ret, put->facts);
 }
 
 static enum err body_ensure(struct db_conn *conn, const struct manifest_put *put, int64_t *ret)

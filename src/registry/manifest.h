@@ -1,6 +1,7 @@
 /* Manifests: stored byte for byte, one body per digest, linked into repositories. */
 #pragma once
 
+#include "registry/fact.h"
 #include "registry/manifest_parse.h"
 #include "registry/repository.h"
 
@@ -23,6 +24,7 @@ struct manifest_put {
     const struct manifest *manifest;
     struct digest digest;
     str bytes;
+    const struct facts *facts;
     const str *tags; /* all are pointed at it, or none */
     size_t tag_n;
     struct maker maker;

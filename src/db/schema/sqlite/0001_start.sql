@@ -83,6 +83,16 @@ CREATE TABLE manifest (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX manifest_by_body ON manifest (body, repository);
 
+-- What was read out of a manifest and its config, once, when it was first pushed: annotations,
+-- image labels, platforms, created, config type. For search and lists.
+CREATE TABLE fact (
+    body  INTEGER NOT NULL REFERENCES manifest_body (id),
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (body, key, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX fact_search ON fact (key, value, body);
+
 -- Which manifests of a repository are about which digest, in the order lists show them.
 CREATE TABLE referrer (
     repository    INTEGER NOT NULL REFERENCES repository (id),
