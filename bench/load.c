@@ -26,19 +26,27 @@ static int usage(void)
 /* http://127.0.0.1:5000/path */
 static bool parse_url(struct load *l, const char *url)
 {
+    static const char scheme[] = "http://";
     static char host[64];
     char ip[INET_ADDRSTRLEN];
-    unsigned port;
-    int path = 0;
     struct in_addr address;
-    if (sscanf(url, "http://%15[0-9.]:%5u%n", ip, &port, &path) != 2 || port == 0 || port > 65535 ||
-        url[path] != '/' || inet_pton(AF_INET, ip, &address) != 1)
+    if (strncmp(url, scheme, strlen(scheme)) != 0)
         return false;
-    snprintf(host, sizeof host, "%s:%u", ip, port);
+    const char *authority = url + strlen(scheme);
+    size_t ip_n = strspn(authority, "0123456789.");
+    if (ip_n >= sizeof ip || authority[ip_n] != ':')
+        return false;
+    memcpy(ip, authority, ip_n);
+    ip[ip_n] = '\0';
+    char *path;
+    unsigned long port = strtoul(authority + ip_n + 1, &path, 10);
+    if (port == 0 || port > 65535 || *path != '/' || inet_pton(AF_INET, ip, &address) != 1)
+        return false;
+    snprintf(host, sizeof host, "%s:%lu", ip, port);
     l->host = host;
     l->address = address.s_addr;
     l->port = (uint16_t)port;
-    l->path = url + path;
+    l->path = path;
     return true;
 }
 
