@@ -2,6 +2,7 @@
 #include "base/hex.h"
 #include "base/test.h"
 
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
@@ -135,6 +136,42 @@ static void obeys_no_header(void)
     arena_release(&arena);
 }
 
+/* A signature that holds, made with the right key by other means, below a header of our choice. */
+static str signed_below(const char *header)
+{
+    BIO *in = BIO_new_mem_buf(RFC_PEM, -1);
+    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(in, NULL, NULL, NULL);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    str text = with_header(header, STR("e30"));
+    uint8_t der[80], raw[64];
+    const uint8_t *p = der;
+    size_t n = sizeof der;
+    CHECK(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, pkey) == 1);
+    CHECK(EVP_DigestSign(ctx, der, &n, (const uint8_t *)text.p, text.n) == 1);
+    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &p, (long)n);
+    CHECK(BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, 32) == 32);
+    CHECK(BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + 32, 32) == 32);
+    ECDSA_SIG_free(sig);
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(pkey);
+    BIO_free(in);
+    str raw64 = base64url_encode(&arena, str_make(raw, sizeof raw));
+    return arena_printf(&arena, "%.*s.%.*s", STR_ARG(text), STR_ARG(raw64));
+}
+
+static void wants_the_algorithm_of_the_key(void)
+{
+    struct jws_key *key = rfc_key();
+    CHECK(holds(signed_below("{\"alg\":\"ES256\"}"), key));
+    CHECK(!holds(signed_below("{\"alg\":\"none\"}"), key));
+    CHECK(!holds(signed_below("{\"alg\":\"HS256\"}"), key));
+    CHECK(!holds(signed_below("{\"alg\":\"\"}"), key));
+    CHECK(!holds(signed_below("{\"typ\":\"JWT\"}"), key));
+    CHECK(!holds(signed_below("{\"alg\":[\"ES256\"]}"), key));
+    jws_key_free(key);
+    arena_release(&arena);
+}
+
 /* The public key, which anyone has, used as an HMAC secret. */
 static void refuses_the_public_key_as_secret(void)
 {
@@ -200,6 +237,7 @@ static void takes_only_p256_keys(void)
 TESTS({"verifies_rfc_7515_a3", verifies_rfc_7515_a3}, {"describes_keys", describes_keys},
       {"signs_what_it_verifies", signs_what_it_verifies}, {"notices_tampering", notices_tampering},
       {"obeys_no_header", obeys_no_header},
+      {"wants_the_algorithm_of_the_key", wants_the_algorithm_of_the_key},
       {"refuses_the_public_key_as_secret", refuses_the_public_key_as_secret},
       {"ignores_embedded_keys", ignores_embedded_keys},
       {"refuses_critical_headers_and_oversize", refuses_critical_headers_and_oversize},
