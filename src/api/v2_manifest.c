@@ -1,4 +1,5 @@
 /* Manifests: GET, HEAD, PUT, DELETE (OCI distribution specification end-3, end-7, end-9). */
+#include "api/platform_help.h"
 #include "api/routes.h"
 #include "api/v2.h"
 #include "registry/blob.h"
@@ -55,6 +56,8 @@ static enum err manifest_get_handler(struct request *req, struct response *res)
         return e;
     str text = digest_text(req->arena, &view.digest);
     response_header(res, "Docker-Content-Digest", text);
+    if (!reference.is_digest)
+        platform_warn(req, res, call, &view.digest);
     struct entity entity = {
         .etag = arena_printf(req->arena, "\"%.*s\"", STR_ARG(text)),
         .type = view.media_type,
