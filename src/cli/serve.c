@@ -73,7 +73,8 @@ static enum err open_auth(struct serving *s)
         .token_lifetime_ms = conf->auth_token_lifetime_ms,
         .bcrypt_cost = (unsigned)conf->auth_bcrypt_cost,
         .password_checks_max = (unsigned)conf->auth_password_checks,
-        .password_queue_max = (unsigned)conf->auth_password_queue,
+        .password_queue_max =
+            conf->auth_password_queue ? (unsigned)conf->auth_password_queue : workers_n(conf) / 2,
         .password_cache_ms = conf->auth_password_cache_ms,
         .create_on_push = conf->projects_create_on_push,
     };
