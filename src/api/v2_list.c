@@ -90,8 +90,7 @@ static enum err catalog_get(struct request *req, struct response *res)
     if (e)
         return e;
     request_query(req, STR("last"), &last);
-    e = catalog_list(call->conn, call->app->auth, &call->who.principal, last, page + 1, req->arena,
-                     &names, &n);
+    e = catalog_list(call->conn, &call->who.principal, last, page + 1, req->arena, &names, &n);
     if (e)
         return e;
     return answer_list(req, res, str_make(NULL, 0), "repositories", names,

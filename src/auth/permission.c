@@ -25,31 +25,29 @@ enum err may(const struct auth *auth, struct db_conn *conn, const struct princip
 
     str name = str_first(repository, str_find(repository, '/'));
     bool own = who->kind == PRINCIPAL_USER && str_eq(name, who->name);
-    bool open = auth->config.anonymous == AUTH_ANONYMOUS_PUSH;
-    if (own)
-        open = true;
+    bool open = own || auth->config.anonymous == AUTH_ANONYMOUS_PUSH;
+    if (own && action != ACTION_PUSH)
+        return OK;
+    if (action == ACTION_DELETE)
+        return ERR_DENIED;
 
     enum project project;
-    enum err e;
-    switch (action) {
-    case ACTION_PULL:
-        if (open)
-            return OK;
-        e = project_find(conn, name, &project);
-        return e ? e : project == PROJECT_PUBLIC ? OK : ERR_DENIED;
-    case ACTION_PUSH:
-        if (!open)
-            return ERR_DENIED;
-        if (auth->config.create_on_push)
-            return OK;
-        e = project_find(conn, name, &project);
-        return e ? e : project == PROJECT_MISSING ? ERR_DENIED : OK;
-    case ACTION_DELETE:
-        return own ? OK : ERR_DENIED;
-    case ACTION_CATALOG:
+    enum err e = project_find(conn, name, &project);
+    if (e)
+        return e;
+    bool allowed = false;
+    switch (project) {
+    case PROJECT_MISSING: /* where a push would make it, clients look for content first */
+        allowed = open && (action == ACTION_PULL || auth->config.create_on_push);
+        break;
+    case PROJECT_PRIVATE:
+        allowed = own;
+        break;
+    case PROJECT_PUBLIC:
+        allowed = open || action == ACTION_PULL;
         break;
     }
-    return ERR_DENIED;
+    return allowed ? OK : ERR_DENIED;
 }
 
 static bool within_ceiling(const struct credentials *who, enum action action, str repository)

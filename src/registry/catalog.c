@@ -1,22 +1,20 @@
 #include "registry/catalog.h"
 
-/* The same rule as may(ACTION_PULL), as a filter; auth/permission_test.c holds both to one table.
- */
-static struct db_cursor query_visible(struct db_conn *conn, const struct auth *auth,
-                                      const struct principal *who, str last, size_t limit)
+/* The same rule as may(ACTION_PULL), as a filter; test/protocol holds both to one table. */
+static struct db_cursor query_visible(struct db_conn *conn, const struct principal *who, str last,
+                                      size_t limit)
 {
-    bool sees_all = who->admin || auth_config(auth)->anonymous == AUTH_ANONYMOUS_PUSH;
-    if (sees_all)
+    if (who->admin)
         return db_query(conn, Q_CATALOG_ALL, DB_TEXT(last), DB_INT(limit));
     return db_query(conn, Q_CATALOG_VISIBLE, DB_TEXT(last), DB_TEXT(who->name), DB_INT(limit));
 }
 
-enum err catalog_list(struct db_conn *conn, const struct auth *auth, const struct principal *who,
-                      str last, size_t limit, struct arena *a, str **names, size_t *n)
+enum err catalog_list(struct db_conn *conn, const struct principal *who, str last, size_t limit,
+                      struct arena *a, str **names, size_t *n)
 {
     str *list = ARENA_ARRAY(a, limit, str);
     size_t count = 0;
-    DB_CURSOR struct db_cursor c = query_visible(conn, auth, who, last, limit);
+    DB_CURSOR struct db_cursor c = query_visible(conn, who, last, limit);
     while (count < limit && db_next(&c))
         list[count++] = db_copy(&c, 0, a);
     if (c.err)

@@ -4,6 +4,5 @@
 #include "auth/auth.h"
 
 /* Up to `limit` full names after `last` (exclusive). Strings in the arena. */
-NODISCARD enum err catalog_list(struct db_conn *conn, const struct auth *auth,
-                                const struct principal *who, str last, size_t limit,
-                                struct arena *a, str **names, size_t *n);
+NODISCARD enum err catalog_list(struct db_conn *conn, const struct principal *who, str last,
+                                size_t limit, struct arena *a, str **names, size_t *n);
