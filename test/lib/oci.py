@@ -35,7 +35,7 @@ def dump(value):
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def descriptor(data, media_type, algorithm="sha256", **more):
+def descriptor(data, media_type, algorithm="sha256", /, **more):
     return {"mediaType": media_type, "digest": digest(data, algorithm), "size": len(data), **more}
 
 
