@@ -239,6 +239,7 @@ static int run(struct serving *s)
 int cmd_serve(int argc, char **argv)
 {
     struct serving s = {.lock_fd = -1};
+    s.app.conf = &s.conf;
     int status = 0;
     if (cli_conf(argc, argv, &s.arena, &s.conf, &status))
         status = run(&s);
