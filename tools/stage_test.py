@@ -30,9 +30,15 @@ class Count(unittest.TestCase):
             self.assertEqual(self.count("x.json", text, 1), (2, 1, 0))
 
     def test_junit(self):
-        text = ('<testsuites><testsuite name="pytest" errors="1" failures="2" skipped="3" tests="10"/>'
-                "</testsuites>")
-        self.assertEqual(self.count("x.xml", text, 1), (4, 3, 3))
+        cases = ('<testcase classname="a" name="good"/>',
+                 '<testcase classname="a" name="good2"><system-out>x</system-out></testcase>',
+                 '<testcase classname="a" name="bad"><failure/></testcase>',
+                 '<testcase classname="a" name="bad"><error/></testcase>',
+                 '<testcase classname="a" name="teardown"/>',
+                 '<testcase classname="a" name="teardown"><error/></testcase>',
+                 '<testcase classname="a" name="out"><skipped/></testcase>')
+        text = f'<testsuites><testsuite tests="9">{"".join(cases)}</testsuite></testsuites>'
+        self.assertEqual(self.count("x.xml", text, 1), (2, 2, 1))
 
     def test_no_report(self):
         self.assertEqual(self.count("x.xml", None, 2), (0, 1, 0))
