@@ -89,7 +89,8 @@ static enum err body_insert(struct db_conn *conn, const struct manifest_put *put
         DB_CURSOR struct db_cursor c = db_query(
             conn, Q_MANIFEST_BODY_INSERT, DB_BYTES(digest_stored(&put->digest)),
             DB_TEXT(manifest_type_text(manifest->type)), DB_TEXT_OR_NULL(manifest->artifact_type),
-            subject, DB_INT(put->bytes.n), DB_BYTES(put->bytes));
+            subject, DB_TEXT_OR_NULL(manifest->annotations), DB_INT(put->bytes.n),
+            DB_BYTES(put->bytes));
         if (!db_next(&c))
             return c.err ? c.err : ERR_DB;
         *ret = db_int(&c, 0);
