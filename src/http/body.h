@@ -15,16 +15,16 @@ struct iobuf_pool;
 
 struct iobuf {
     char *p;
-    size_t n;              /* bytes filled */
+    size_t n; /* bytes filled */
     size_t cap;
-    uint64_t offset;       /* of p[0] within this body */
-    struct task steps[2];  /* for the sink: one node per strand it queues the buffer on */
-    void *sink;            /* for the sink: itself */
+    uint64_t offset;      /* of p[0] within this body */
+    struct task steps[2]; /* for the sink: one node per strand it queues the buffer on */
+    void *sink;           /* for the sink: itself */
     /* http/ only */
     atomic_uint refs;
     struct task home;
     struct iobuf_pool *pool;
-    void *body;
+    void *body; /* whose bytes these are */
     struct iobuf *next;
 };
 
@@ -43,7 +43,9 @@ void iobuf_unref(struct iobuf *b);
  *           survive a broken connection. If the client can still be answered (`res` not NULL), it
  *           fills the response with the reason. The sink is over when it returns.
  *   failed  reactor; true once the sink cannot use further bytes: reading stops, then abort.
- * finish and abort free the sink. Exactly one of them is called, once. */
+ * finish and abort free the sink. Exactly one of them is called, once. abort may leave the response
+ * unset and return OK: then http/ answers with what was wrong with the body, which is in req->error
+ * beforehand (408 too slow, 400 bad framing). A handler that returns an error sets no sink. */
 struct sink;
 struct sink_ops {
     void (*push)(struct sink *s, struct iobuf *b);

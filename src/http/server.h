@@ -11,16 +11,16 @@ struct http_limits {
     uint64_t head_bytes_max;
     unsigned head_fields_max;
     uint64_t target_bytes_max;
-    uint64_t body_bytes_max;        /* BODY_SMALL default */
-    uint64_t receive_memory_bytes;  /* all bodies in flight */
-    uint64_t upload_window_bytes;   /* one body in flight */
+    uint64_t body_bytes_max;       /* BODY_SMALL default */
+    uint64_t receive_memory_bytes; /* all bodies in flight */
+    uint64_t upload_window_bytes;  /* one body in flight */
     unsigned ranges_max;
-    uint64_t head_ms;      /* first byte to complete head */
-    uint64_t idle_ms;      /* between requests */
-    uint64_t body_ms;      /* window over which body_rate_min is required */
+    uint64_t head_ms; /* first byte to complete head */
+    uint64_t idle_ms; /* between requests */
+    uint64_t body_ms; /* window over which body_rate_min is required */
     uint64_t body_bytes_per_second_min;
-    uint64_t send_ms;      /* without any progress while sending */
-    uint64_t drain_ms;     /* lingering close after an early refusal */
+    uint64_t send_ms;  /* without any progress while sending */
+    uint64_t drain_ms; /* lingering close after an early refusal */
 };
 
 struct http_config {
@@ -34,12 +34,33 @@ struct http_config {
     struct pool *pool;
     void *app; /* request.app */
     /* Worker or reactor; must not block. Turns an error into the response (JSON body, challenge
-     * headers). `req->error` has the details. req->route may be NULL. */
+     * headers). `req->error` has the details. req->route may be NULL, and before the head could be
+     * parsed method, target, host and fields are empty. */
     void (*render_error)(struct request *req, struct response *res, enum err e);
     /* Reactor; must not block. After the last byte was handed to the kernel or the connection
-     * ended: for the access log. */
+     * ended: for the access log. status 0: the client was gone before it got one. The byte counts
+     * are those of the bodies. */
     void (*on_done)(const struct request *req, int status, uint64_t body_in_bytes,
                     uint64_t body_out_bytes, uint64_t elapsed_us);
+};
+
+/* How often a bound was met; any thread. X(name, help) */
+#define HTTP_COUNTER_TABLE(X)                                                           \
+    X(ACCEPTED, "connections accepted")                                                 \
+    X(ACCEPT_NO_FILES, "times accepting paused for want of file descriptors or memory") \
+    X(ACCEPT_FULL, "times accepting paused at limits.connections")                      \
+    X(QUEUE_FULL, "requests refused because limits.queue waited for workers")           \
+    X(RECEIVE_PAUSED, "times reading a body paused at limits.receive_memory")           \
+    X(RECEIVE_REFUSED, "requests refused at limits.receive_memory")                     \
+    X(HEAD_LATE, "requests whose head took longer than timeouts.head")                  \
+    X(BODY_LATE, "requests whose body came slower than limits.body_rate")               \
+    X(SEND_STALLED, "responses given up after timeouts.send")
+
+enum http_counter {
+#define X(name, help) HTTP_##name,
+    HTTP_COUNTER_TABLE(X)
+#undef X
+        HTTP_COUNTER_COUNT
 };
 
 /* Binds and listens. On failure `why` names the address and the reason. */
@@ -50,7 +71,13 @@ NODISCARD enum err http_server_start(struct http_server *s);
 /* The n-th bound address as "address:port" (the port the kernel chose for :0), p == NULL past the
  * last. */
 str http_server_address(const struct http_server *s, size_t n);
-/* Any thread: stops accepting, closes idle connections, lets transfers finish for up to grace_ms,
- * then closes the rest and joins the reactors. Blocks. */
+/* Any thread but a reactor or worker: stops accepting, closes idle connections, lets transfers
+ * finish for up to grace_ms, then closes the rest, waits for handlers that still run, and joins the
+ * reactors. Blocks. */
 void http_server_drain(struct http_server *s, uint64_t grace_ms);
+/* Drains without grace if it still runs. NULL-safe. */
 void http_server_free(struct http_server *s);
+/* Any thread. */
+uint64_t http_server_counter(const struct http_server *s, enum http_counter c);
+/* Any thread: connections that are open now. */
+unsigned http_server_connections(const struct http_server *s);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -25,7 +26,8 @@ struct reactor {
     unsigned index;
     atomic_ulong thread; /* pthread_t of the running thread, or 0 */
     atomic_bool stopping;
-    atomic_bool asleep; /* in, or about to enter, a wait that a post must end */
+    atomic_bool asleep;  /* in, or about to enter, a wait that a post must end */
+    atomic_uint posting; /* threads inside reactor_post, which what they post may outlive */
     _Atomic(struct task *) mailbox;
 
     uint64_t now_ms;
@@ -65,6 +67,9 @@ void reactor_free(struct reactor *r)
 {
     if (!r)
         return;
+    /* The last message may have led here before its poster was through. */
+    while (atomic_load_explicit(&r->posting, memory_order_acquire) > 0)
+        sched_yield();
     if (r->wake_fd >= 0)
         close(r->wake_fd);
     if (r->epoll_fd >= 0)
@@ -230,12 +235,14 @@ static void wake(struct reactor *r)
 
 void reactor_post(struct reactor *r, struct task *t)
 {
+    atomic_fetch_add_explicit(&r->posting, 1, memory_order_relaxed);
     struct task *head = atomic_load_explicit(&r->mailbox, memory_order_relaxed);
     do {
         t->next = head;
     } while (!atomic_compare_exchange_weak(&r->mailbox, &head, t));
     if (atomic_load(&r->asleep) && atomic_exchange(&r->asleep, false))
         wake(r);
+    atomic_fetch_sub_explicit(&r->posting, 1, memory_order_release);
 }
 
 static void run_mailbox(struct reactor *r)

@@ -1,0 +1,232 @@
+/* Responses out: the head and memory by sendmsg, files by sendfile in slices.
+ *
+ * The head leaves together with the first bytes behind it (MSG_MORE before a file). Before a slice
+ * of a file is sent it is looked for in the page cache; when it is not there a worker reads it
+ * first, so that sendfile does not make the reactor wait for a disk. */
+#include "http/h1.h"
+
+#include <stdio.h>
+
+enum {
+    IOV_MAX_USED = 16,
+    IO_COLD = -100,        /* send_file: not in memory */
+    HEAD_FIXED_BYTES = 256 /* status line and our own headers */
+};
+
+#define STATUS_TABLE(X)                       \
+    X(200, "OK")                              \
+    X(201, "Created")                         \
+    X(202, "Accepted")                        \
+    X(204, "No Content")                      \
+    X(206, "Partial Content")                 \
+    X(301, "Moved Permanently")               \
+    X(302, "Found")                           \
+    X(303, "See Other")                       \
+    X(304, "Not Modified")                    \
+    X(307, "Temporary Redirect")              \
+    X(308, "Permanent Redirect")              \
+    X(400, "Bad Request")                     \
+    X(401, "Unauthorized")                    \
+    X(403, "Forbidden")                       \
+    X(404, "Not Found")                       \
+    X(405, "Method Not Allowed")              \
+    X(406, "Not Acceptable")                  \
+    X(408, "Request Timeout")                 \
+    X(409, "Conflict")                        \
+    X(410, "Gone")                            \
+    X(411, "Length Required")                 \
+    X(412, "Precondition Failed")             \
+    X(413, "Content Too Large")               \
+    X(414, "URI Too Long")                    \
+    X(415, "Unsupported Media Type")          \
+    X(416, "Range Not Satisfiable")           \
+    X(417, "Expectation Failed")              \
+    X(421, "Misdirected Request")             \
+    X(422, "Unprocessable Content")           \
+    X(429, "Too Many Requests")               \
+    X(431, "Request Header Fields Too Large") \
+    X(500, "Internal Server Error")           \
+    X(501, "Not Implemented")                 \
+    X(502, "Bad Gateway")                     \
+    X(503, "Service Unavailable")             \
+    X(504, "Gateway Timeout")                 \
+    X(505, "HTTP Version Not Supported")      \
+    X(507, "Insufficient Storage")
+
+static const char *reason(int status)
+{
+    switch (status) {
+#define X(code, text) \
+    case code:        \
+        return text;
+        STATUS_TABLE(X)
+#undef X
+    default:
+        return "Status";
+    }
+}
+
+static char *put(char *p, str s)
+{
+    if (s.n > 0)
+        memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
+/* The date is written anew once a second. */
+static str date_now(struct shard *s)
+{
+    int64_t wall_us = clock_wall_us();
+    if (wall_us / 1000000 != s->date_second) {
+        s->date_second = wall_us / 1000000;
+        clock_http_date(wall_us, s->date);
+    }
+    return str_make(s->date, CLOCK_HTTP_LEN);
+}
+
+static str response_head(struct exchange *x)
+{
+    const struct response *res = &x->res;
+    size_t room = HEAD_FIXED_BYTES;
+    for (size_t i = 0; i < res->header_n; i++)
+        room += res->headers[i].name.n + res->headers[i].value.n + 4;
+    char *start = arena_alloc(&x->arena, room);
+    char *p =
+        start + snprintf(start, room, "HTTP/1.1 %d %s\r\nDate: ", res->status, reason(res->status));
+    p = put(p, date_now(x->conn->shard));
+    /* RFC 9110 8.6: no length in a 204; that of a 304 would be the representation's. */
+    if (res->status != 204 && res->status != 304)
+        p += snprintf(p, room - (size_t)(p - start), "\r\nContent-Length: %llu",
+                      (unsigned long long)res->body_bytes);
+    p = put(p, STR("\r\nX-Request-Id: "));
+    p = put(p, str_make(x->req.id, REQUEST_ID_LEN));
+    if (x->close)
+        p = put(p, STR("\r\nConnection: close"));
+    else if (x->req.http_1_0)
+        p = put(p, STR("\r\nConnection: keep-alive"));
+    for (size_t i = 0; i < res->header_n; i++) {
+        p = put(p, STR("\r\n"));
+        p = put(p, res->headers[i].name);
+        p = put(p, STR(": "));
+        p = put(p, res->headers[i].value);
+    }
+    p = put(p, STR("\r\n\r\n"));
+    return str_make(start, (size_t)(p - start));
+}
+
+bool h1_send_begin(struct conn *c)
+{
+    struct exchange *x = c->x;
+    const struct response *res = &x->res;
+    bool bodiless = x->req.method == METHOD_HEAD || res->status == 204 || res->status == 304;
+    if (res->close || c->shard->draining || !x->keep_alive) {
+        x->close = true;
+        /* Who asked for the close sends nothing more; anyone else might. */
+        x->linger |= x->keep_alive;
+    }
+    x->head = response_head(x);
+    x->segment = bodiless ? NULL : res->first;
+    x->segment_sent = 0;
+    x->warm_end = 0;
+    c->progress = true;
+    c->step = STEP_SEND;
+    conn_set_load(c, x->head.n + (bodiless ? 0 : res->body_bytes));
+    return true;
+}
+
+/* Moves on by n bytes that are out. */
+static void advance(struct exchange *x, uint64_t n)
+{
+    uint64_t head = x->head.n - x->head_sent;
+    if (head > n)
+        head = n;
+    x->head_sent += head;
+    n -= head;
+    x->body_out += n;
+    while (n > 0 && x->segment) {
+        uint64_t left = x->segment->n - x->segment_sent;
+        if (n < left) {
+            x->segment_sent += n;
+            return;
+        }
+        n -= left;
+        x->segment = x->segment->next;
+        x->segment_sent = 0;
+        x->warm_end = 0;
+    }
+}
+
+/* What is left of the head and the memory up to the next file. */
+static ssize_t send_memory(struct conn *c)
+{
+    struct exchange *x = c->x;
+    struct iovec v[IOV_MAX_USED];
+    size_t n = 0;
+    str head = str_skip(x->head, (size_t)x->head_sent);
+    if (head.n > 0)
+        v[n++] = (struct iovec){(char *)head.p, head.n};
+    struct segment *s = x->segment;
+    uint64_t skip = x->segment_sent;
+    for (; s && !s->file && n < IOV_MAX_USED; s = s->next, skip = 0)
+        v[n++] = (struct iovec){(char *)s->memory.p + skip, (size_t)(s->n - skip)};
+    return c->transport.ops->writev(&c->transport, v, n, s != NULL);
+}
+
+static ssize_t send_file(struct conn *c)
+{
+    struct exchange *x = c->x;
+    struct segment *s = x->segment;
+    uint64_t at = s->offset + x->segment_sent, n = s->n - x->segment_sent;
+    if (n > TURN_BYTES)
+        n = TURN_BYTES;
+    if (at >= x->warm_end) {
+        x->warm_end = at + n;
+        if (!file_is_resident(s->file, at, n, reactor_now_ms(c->shard->reactor)))
+            return IO_COLD;
+    }
+    if (n > x->warm_end - at)
+        n = x->warm_end - at;
+    return c->transport.ops->sendfile(&c->transport, s->file->fd, at, (size_t)n);
+}
+
+/* Without progress the timer goes on running, however often the socket says it is writable. */
+static bool wait_to_send(struct conn *c, uint32_t events)
+{
+    if (c->progress || !c->timer.link)
+        conn_set_timer(c, c->shard->server->config.limits.send_ms);
+    c->progress = false;
+    return conn_wait(c, events);
+}
+
+bool h1_send(struct conn *c)
+{
+    struct exchange *x = c->x;
+    uint64_t turn = 0;
+    while (x->head_sent < x->head.n || x->segment) {
+        if (turn >= TURN_BYTES)
+            return wait_to_send(c, EPOLLOUT);
+        bool memory = x->head_sent < x->head.n || !x->segment->file;
+        ssize_t n = memory ? send_memory(c) : send_file(c);
+        if (n > 0) {
+            advance(x, (uint64_t)n);
+            conn_set_load(c, c->load > (uint64_t)n ? c->load - (uint64_t)n : 0);
+            turn += (uint64_t)n;
+            c->progress = true;
+        } else if (n == IO_WAIT_WRITE || n == IO_WAIT_READ) {
+            return wait_to_send(c, n == IO_WAIT_READ ? EPOLLIN : EPOLLOUT);
+        } else if (n == IO_COLD) {
+            conn_cancel_timer(c);
+            return h1_submit(c, WORK_READ_AHEAD);
+        } else {
+            /* IO_END too: the file is shorter than promised, and what is missing is not made up. */
+            return h1_gone(c);
+        }
+    }
+    return h1_finished(c);
+}
+
+bool h1_send_late(struct conn *c)
+{
+    count(c->shard->server, HTTP_SEND_STALLED);
+    return h1_gone(c);
+}

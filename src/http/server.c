@@ -1,0 +1,420 @@
+/* Listeners, reactors, and which connection goes where.
+ *
+ * Every reactor watches every listening socket (EPOLLEXCLUSIVE); whichever wakes accepts, and hands
+ * the connection to the reactor with the fewest bytes in flight. */
+#include "http/h1.h"
+
+#include "net/listener.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    ACCEPT_BATCH = 16,   /* before other descriptors have their turn */
+    ACCEPT_FULL_MS = 20, /* until the limit on connections is looked at again */
+    ACCEPT_NO_FILES_MS = 100,
+};
+
+struct listener {
+    int fd;
+    struct address address;
+    char text[ADDRESS_LEN_MAX];
+    size_t text_n;
+};
+
+/* One reactor's watch on one listener. */
+struct acceptor {
+    struct watch watch;
+    struct shard *shard;
+    struct listener *listener;
+};
+
+/* Accepting. */
+
+static struct shard *least_loaded(struct http_server *s)
+{
+    struct shard *best = &s->shards[0];
+    unsigned long long best_bytes = ~0ull;
+    unsigned best_connections = 0;
+    for (unsigned i = 0; i < s->shard_n; i++) {
+        struct shard *shard = &s->shards[i];
+        unsigned long long bytes =
+            atomic_load_explicit(&shard->in_flight_bytes, memory_order_relaxed);
+        unsigned connections = atomic_load_explicit(&shard->connections, memory_order_relaxed);
+        if (bytes < best_bytes || (bytes == best_bytes && connections < best_connections)) {
+            best = shard;
+            best_bytes = bytes;
+            best_connections = connections;
+        }
+    }
+    return best;
+}
+
+static void adopt_here(struct task *t)
+{
+    struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, adopt));
+    conn_adopt(c->shard, c);
+}
+
+/* A connection to a wildcard address arrived at one that only its socket knows. */
+static str local_text(const struct listener *l, int fd, char out[ADDRESS_LEN_MAX])
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t n = sizeof sa;
+    struct address local;
+    if (!address_is_any(&l->address) || getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
+        return str_make(l->text, l->text_n);
+    address_from_sockaddr(&local, &sa);
+    return address_text(&local, out);
+}
+
+static void place(struct acceptor *a, int fd, const struct address *peer)
+{
+    char text[ADDRESS_LEN_MAX];
+    struct shard *here = a->shard, *target = least_loaded(here->server);
+    struct conn *c = conn_new(fd, peer, local_text(a->listener, fd, text));
+    count(here->server, HTTP_ACCEPTED);
+    atomic_fetch_add_explicit(&target->connections, 1, memory_order_relaxed);
+    if (target == here) {
+        conn_adopt(here, c);
+        return;
+    }
+    c->shard = target;
+    c->adopt.run = adopt_here;
+    reactor_post(target->reactor, &c->adopt);
+}
+
+static void stop_accepting(struct shard *s)
+{
+    for (size_t i = 0; i < s->server->listener_n; i++)
+        reactor_unwatch(s->reactor, &s->acceptors[i].watch);
+}
+
+static void start_accepting(struct shard *s)
+{
+    for (size_t i = 0; i < s->server->listener_n; i++)
+        if (reactor_watch(s->reactor, &s->acceptors[i].watch, EPOLLIN | EPOLLEXCLUSIVE))
+            reactor_timer_set(s->reactor, &s->accept_again, ACCEPT_NO_FILES_MS);
+}
+
+static void accept_again(struct timer *t)
+{
+    start_accepting((struct shard *)((char *)t - offsetof(struct shard, accept_again)));
+}
+
+/* Connections that cannot be taken now stay in the kernel's queue. */
+static void pause_accepting(struct shard *s, uint64_t ms, enum http_counter why)
+{
+    count(s->server, why);
+    stop_accepting(s);
+    reactor_timer_set(s->reactor, &s->accept_again, ms);
+}
+
+static void on_acceptable(struct watch *w, uint32_t events)
+{
+    struct acceptor *a = (struct acceptor *)((char *)w - offsetof(struct acceptor, watch));
+    struct http_server *s = a->shard->server;
+    (void)events;
+    for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
+        /* The place is taken first, so that reactors together do not pass the limit. */
+        if (atomic_fetch_add(&s->connections, 1) >= s->config.limits.connections_max) {
+            atomic_fetch_sub(&s->connections, 1);
+            pause_accepting(a->shard, ACCEPT_FULL_MS, HTTP_ACCEPT_FULL);
+            return;
+        }
+        int fd;
+        struct address peer;
+        enum err e = listener_accept(w->fd, &fd, &peer);
+        if (!e) {
+            place(a, fd, &peer);
+            continue;
+        }
+        atomic_fetch_sub(&s->connections, 1);
+        if (e == ERR_NO_FILES)
+            pause_accepting(a->shard, ACCEPT_NO_FILES_MS, HTTP_ACCEPT_NO_FILES);
+        if (e != ERR_CLOSED)
+            return;
+    }
+}
+
+/* Reactors. */
+
+static void tell_changed(struct http_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void drain_shard(struct task *t)
+{
+    struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, drain));
+    s->draining = true;
+    reactor_timer_cancel(s->reactor, &s->accept_again);
+    stop_accepting(s);
+    for (struct conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->step == STEP_IDLE)
+            conn_kill(c);
+    }
+    pthread_mutex_lock(&s->server->lock);
+    s->server->drained_n++;
+    pthread_mutex_unlock(&s->server->lock);
+    tell_changed(s->server);
+}
+
+static void kill_shard(struct task *t)
+{
+    struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, kill));
+    for (struct conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
+        conn_kill(c);
+    }
+}
+
+static void *shard_main(void *arg)
+{
+    struct shard *s = arg;
+    start_accepting(s);
+    reactor_run(s->reactor);
+    return NULL;
+}
+
+static enum err shard_init(struct shard *s, struct http_server *server, unsigned index)
+{
+    *s = (struct shard){.server = server,
+                        .date_second = -1,
+                        .accept_again.on_expire = accept_again,
+                        .drain.run = drain_shard,
+                        .kill.run = kill_shard};
+    enum err e = reactor_new(&s->reactor, index);
+    if (e)
+        return e;
+    iobuf_pool_init(&s->iobufs, s->reactor, h1_iobuf_home);
+    random_bytes(&s->id_state, sizeof s->id_state);
+    s->scratch = malloc(SCRATCH_BYTES);
+    s->acceptors = calloc(server->listener_n, sizeof *s->acceptors);
+    if (!s->scratch || (!s->acceptors && server->listener_n > 0))
+        abort();
+    for (size_t i = 0; i < server->listener_n; i++)
+        s->acceptors[i] =
+            (struct acceptor){.watch = {.fd = server->listeners[i].fd, .on_ready = on_acceptable},
+                              .shard = s,
+                              .listener = &server->listeners[i]};
+    return OK;
+}
+
+static void shard_release(struct shard *s)
+{
+    if (!s->reactor)
+        return;
+    iobuf_pool_release(&s->iobufs);
+    for (struct exchange *x; (x = s->free_exchanges);) {
+        s->free_exchanges = x->next_free;
+        arena_release(&x->arena);
+        free(x);
+    }
+    free(s->acceptors);
+    free(s->scratch);
+    reactor_free(s->reactor);
+}
+
+/* The server. */
+
+static enum err open_listeners(struct http_server *s, const struct http_config *config,
+                               struct arena *a, struct error *why)
+{
+    s->listeners = calloc(config->listen_n, sizeof *s->listeners);
+    if (!s->listeners && config->listen_n > 0)
+        abort();
+    for (size_t i = 0; i < config->listen_n; i++) {
+        struct listener *l = &s->listeners[i];
+        struct address address;
+        if (!address_parse(config->listen[i], &address))
+            return error_set(a, why, ERR_CONFIG,
+                             "\"%.*s\" is not an address to listen on: write it as 127.0.0.1:5000, "
+                             "[::1]:5000 or, for all addresses, [::]:5000",
+                             STR_ARG(config->listen[i]));
+        enum err e = listener_open(&address, &l->fd, &l->address, a, why);
+        if (e)
+            return e;
+        s->listener_n++;
+        l->text_n = address_text(&l->address, l->text).n;
+    }
+    return OK;
+}
+
+static enum err parse_proxies(struct http_server *s, const struct http_config *config,
+                              struct arena *a, struct error *why)
+{
+    s->trusted = calloc(config->trusted_proxy_n, sizeof *s->trusted);
+    if (!s->trusted && config->trusted_proxy_n > 0)
+        abort();
+    for (size_t i = 0; i < config->trusted_proxy_n; i++) {
+        if (!cidr_parse(config->trusted_proxies[i], &s->trusted[i]))
+            return error_set(a, why, ERR_CONFIG,
+                             "\"%.*s\" is not an address or a block such as 10.0.0.0/8",
+                             STR_ARG(config->trusted_proxies[i]));
+        s->trusted_n++;
+    }
+    return OK;
+}
+
+static enum err make_shards(struct http_server *s, unsigned n, struct arena *a, struct error *why)
+{
+    s->shards = calloc(n, sizeof *s->shards);
+    if (!s->shards)
+        abort();
+    s->shard_n = n;
+    for (unsigned i = 0; i < n; i++) {
+        enum err e = shard_init(&s->shards[i], s, i);
+        if (e)
+            return error_set(a, why, e, "reactor %u could not be made: %s", i, err_text(e));
+    }
+    return OK;
+}
+
+enum err http_server_new(struct http_server **ret, const struct http_config *config,
+                         struct arena *a, struct error *why)
+{
+    struct http_server *s = calloc(1, sizeof *s);
+    if (!s)
+        abort();
+    s->config = *config;
+    s->config.listen = NULL;
+    s->config.trusted_proxies = NULL;
+    budget_init(&s->budget, config->limits.receive_memory_bytes);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    enum err e;
+    if ((e = open_listeners(s, config, a, why)) || (e = parse_proxies(s, config, a, why)) ||
+        (e = make_shards(s, config->reactors_n ? config->reactors_n : 1, a, why))) {
+        http_server_free(s);
+        return e;
+    }
+    *ret = s;
+    return OK;
+}
+
+static void stop_shards(struct http_server *s, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        reactor_stop(s->shards[i].reactor);
+    for (unsigned i = 0; i < n; i++)
+        pthread_join(s->shards[i].thread, NULL);
+}
+
+/* Reactors block all signals: they are the main thread's, and SIGPIPE is nobody's. */
+enum err http_server_start(struct http_server *s)
+{
+    sigset_t all, before;
+    int errnum = 0;
+    unsigned n = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; n < s->shard_n && !errnum; n++) {
+        struct shard *shard = &s->shards[n];
+        char name[24];
+        errnum = pthread_create(&shard->thread, NULL, shard_main, shard);
+        if (errnum)
+            break;
+        snprintf(name, sizeof name, "reactor %u", n);
+        (void)pthread_setname_np(shard->thread, name);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (errnum) {
+        stop_shards(s, n);
+        return err_from_errno(errnum);
+    }
+    s->running = true;
+    return OK;
+}
+
+str http_server_address(const struct http_server *s, size_t n)
+{
+    if (n >= s->listener_n)
+        return (str){0};
+    return str_make(s->listeners[n].text, s->listeners[n].text_n);
+}
+
+static bool drained(struct http_server *s)
+{
+    return s->drained_n == s->shard_n && atomic_load(&s->connections) == 0;
+}
+
+static void wait_until_drained(struct http_server *s, const struct timespec *until)
+{
+    pthread_mutex_lock(&s->lock);
+    int late = 0;
+    while (!drained(s) && late != ETIMEDOUT)
+        late = until ? pthread_cond_timedwait(&s->changed, &s->lock, until)
+                     : pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void close_listeners(struct http_server *s)
+{
+    for (size_t i = 0; i < s->listener_n; i++)
+        if (s->listeners[i].fd >= 0)
+            close(s->listeners[i].fd);
+    for (size_t i = 0; i < s->listener_n; i++)
+        s->listeners[i].fd = -1;
+}
+
+void http_server_drain(struct http_server *s, uint64_t grace_ms)
+{
+    if (!s->running)
+        return;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(grace_ms / 1000);
+    until.tv_nsec += (long)(grace_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    for (unsigned i = 0; i < s->shard_n; i++)
+        reactor_post(s->shards[i].reactor, &s->shards[i].drain);
+    wait_until_drained(s, &until);
+    for (unsigned i = 0; i < s->shard_n; i++)
+        reactor_post(s->shards[i].reactor, &s->shards[i].kill);
+    wait_until_drained(s, NULL);
+    stop_shards(s, s->shard_n);
+    close_listeners(s);
+    s->running = false;
+}
+
+void http_server_free(struct http_server *s)
+{
+    if (!s)
+        return;
+    http_server_drain(s, 0);
+    close_listeners(s);
+    for (unsigned i = 0; i < s->shard_n; i++)
+        shard_release(&s->shards[i]);
+    free(s->shards);
+    free(s->listeners);
+    free(s->trusted);
+    budget_release(&s->budget);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+uint64_t http_server_counter(const struct http_server *s, enum http_counter c)
+{
+    return atomic_load_explicit(&s->counters[c], memory_order_relaxed);
+}
+
+unsigned http_server_connections(const struct http_server *s)
+{
+    return atomic_load_explicit(&s->connections, memory_order_relaxed);
+}
