@@ -150,5 +150,6 @@ struct maker v2_maker(const struct v2_call *call)
         .now_us = clock_wall_us(),
         .new_projects_public = call->app->registry.new_projects_public,
         .may_make_projects = call->app->conf->projects_create_on_push,
+        .tag_history_max = call->app->conf->tags_history,
     };
 }

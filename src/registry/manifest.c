@@ -146,10 +146,9 @@ static enum err check_condition(struct db_conn *conn, const struct repository *r
 static enum err set_tags(struct db_conn *conn, const struct repository *repository,
                          const struct manifest_put *put)
 {
-    const struct maker *maker = &put->maker;
     enum err e = OK;
     for (size_t i = 0; !e && i < put->tag_n; i++)
-        e = tag_set(conn, repository, put->tags[i], &put->digest, maker->principal, maker->now_us);
+        e = tag_set(conn, repository, put->tags[i], &put->digest, &put->maker);
     return e;
 }
 

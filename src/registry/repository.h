@@ -18,7 +18,8 @@ struct maker {
     str principal; /* name; empty: anonymous */
     int64_t now_us;
     bool new_projects_public;
-    bool may_make_projects; /* projects.create_on_push */
+    bool may_make_projects;   /* projects.create_on_push */
+    uint64_t tag_history_max; /* tags.history */
 };
 
 /* Writer: finds the repository or makes it, and its project when that is missing too. Whether the

@@ -19,23 +19,45 @@ enum err tag_get(struct db_conn *conn, const struct repository *repository, str 
     return tag_find(conn, repository, name, &id, ret);
 }
 
-enum err tag_set(struct db_conn *conn, const struct repository *repository, str name,
-                 const struct digest *digest, str by, int64_t now_us)
-{
+/* A tag's newest lifetime; id 0: it has none. */
+struct newest {
     int64_t id;
-    struct digest current;
-    enum err e = tag_find(conn, repository, name, &id, &current);
-    if (e && e != ERR_MANIFEST_UNKNOWN)
+    int64_t since_us; /* when it began, or, if it is over, ended */
+    bool open;
+    struct digest digest;
+};
+
+static enum err tag_find_newest(struct db_conn *conn, const struct repository *repository, str name,
+                                struct newest *ret)
+{
+    *ret = (struct newest){0};
+    DB_CURSOR struct db_cursor c =
+        db_query(conn, Q_TAG_FIND_NEWEST, DB_INT(repository->id), DB_TEXT(name));
+    if (!db_next(&c))
+        return c.err;
+    ret->id = db_int(&c, 0);
+    ret->open = db_is_null(&c, 3);
+    ret->since_us = db_int(&c, ret->open ? 2 : 3);
+    return digest_from_stored(db_bytes(&c, 1), &ret->digest) ? OK : ERR_DB_CORRUPT;
+}
+
+enum err tag_set(struct db_conn *conn, const struct repository *repository, str name,
+                 const struct digest *digest, const struct maker *maker)
+{
+    struct newest newest;
+    enum err e = tag_find_newest(conn, repository, name, &newest);
+    if (e || (newest.open && digest_eq(&newest.digest, digest)))
         return e;
-    if (e == OK && digest_eq(&current, digest))
-        return OK;
-    if (e == OK)
-        e = db_exec(conn, Q_TAG_END, DB_INT(now_us), DB_TEXT(by), DB_INT(id));
-    else
-        e = OK;
-    return e ? e
-             : db_exec(conn, Q_TAG_INSERT, DB_INT(repository->id), DB_TEXT(name),
-                       DB_BYTES(digest_stored(digest)), DB_INT(now_us), DB_TEXT(by));
+    int64_t now_us = maker->now_us > newest.since_us ? maker->now_us : newest.since_us;
+    if (newest.open)
+        e = db_exec(conn, Q_TAG_END, DB_INT(now_us), DB_TEXT(maker->principal), DB_INT(newest.id));
+    if (!e)
+        e = db_exec(conn, Q_TAG_INSERT, DB_INT(repository->id), DB_TEXT(name),
+                    DB_BYTES(digest_stored(digest)), DB_INT(now_us), DB_TEXT(maker->principal));
+    if (!e && newest.id && maker->tag_history_max)
+        e = db_exec(conn, Q_TAG_FORGET, DB_INT(repository->id), DB_TEXT(name),
+                    DB_INT(maker->tag_history_max));
+    return e;
 }
 
 enum err tag_end(struct db_conn *conn, const struct repository *repository, str name, str by,

@@ -9,9 +9,11 @@ NODISCARD enum err tag_get(struct db_conn *conn, const struct repository *reposi
                            struct digest *ret);
 
 /* Writer: points the tag at the digest from now on. The lifetime that ends is closed; pointing it
- * where it points already changes nothing. */
+ * where it points already changes nothing. Lifetimes of a tag follow each other: when the clock was
+ * set back, one begins when the one before it ended. The oldest beyond maker->tag_history_max are
+ * forgotten. */
 NODISCARD enum err tag_set(struct db_conn *conn, const struct repository *repository, str name,
-                           const struct digest *digest, str by, int64_t now_us);
+                           const struct digest *digest, const struct maker *maker);
 
 /* Writer: ends the tag's lifetime; its manifest stays. ERR_MANIFEST_UNKNOWN when there is none. */
 NODISCARD enum err tag_end(struct db_conn *conn, const struct repository *repository, str name,
