@@ -36,11 +36,18 @@ static str error_body(struct request *req, const struct error *first)
 }
 
 /* What went wrong inside is for the log; the client learns that it did, and the request's id. */
-static void log_failure(const struct request *req, enum err e)
+static void log_failure(struct request *req, enum err e)
 {
+    const struct app *app = req->app;
+    struct db_conn *reader = db_reader(app->db, req->worker);
+    str database = {0};
+    if (e == ERR_DB || e == ERR_DB_CORRUPT || e == ERR_CONSTRAINT)
+        database = db_writer_error_text(app->db, req->arena);
+    if (database.n == 0 && reader && (e == ERR_DB || e == ERR_DB_CORRUPT))
+        database = db_error_text(reader, req->arena);
     LOG(ERROR, "request_failed", log_err(e), log_str("request", str_make(req->id, REQUEST_ID_LEN)),
         log_str("method", method_name(req->method)), log_str("path", req->path),
-        log_str("message", req->error.message));
+        log_str("message", req->error.message), log_str("database", database));
 }
 
 void api_render_error(struct request *req, struct response *res, enum err e)
