@@ -16,7 +16,7 @@ static struct error why;
 static void need(enum err e)
 {
     if (e) {
-        printf("Bail out! %s %.*s%.*s\n", err_name(e), STR_ARG(why.message), STR_ARG(db ? db_writer_error_text(db, &arena) : STR("")));
+        printf("Bail out! %s %.*s\n", err_name(e), STR_ARG(why.message));
         exit(1);
     }
 }
