@@ -47,6 +47,10 @@ static enum err manifest_get_handler(struct request *req, struct response *res)
     struct reference reference;
     struct manifest_view view;
     enum err e = enter(req, res, ACTION_PULL, &call, &reference);
+    if (e == ERR_TAG_INVALID) { /* nothing of that name can be there; the text says why */
+        req->error.code = ERR_MANIFEST_UNKNOWN;
+        return ERR_MANIFEST_UNKNOWN;
+    }
     if (!e)
         e = manifest_get(call->conn, call->name.full, &reference, req->method == METHOD_GET,
                          req->arena, &view);

@@ -28,7 +28,7 @@ enum err may(const struct auth *auth, struct db_conn *conn, const struct princip
     bool open = own || auth->config.anonymous == AUTH_ANONYMOUS_PUSH;
     if (own && action != ACTION_PUSH)
         return OK;
-    if (action == ACTION_DELETE)
+    if (action == ACTION_DELETE && !open)
         return ERR_DENIED;
 
     enum project project;
@@ -38,7 +38,7 @@ enum err may(const struct auth *auth, struct db_conn *conn, const struct princip
     bool allowed = false;
     switch (project) {
     case PROJECT_MISSING: /* where a push would make it, clients look for content first */
-        allowed = open && (action == ACTION_PULL || auth->config.create_on_push);
+        allowed = open && (action != ACTION_PUSH || auth->config.create_on_push);
         break;
     case PROJECT_PRIVATE:
         allowed = own;

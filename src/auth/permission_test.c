@@ -80,9 +80,9 @@ static void anonymous_push(void)
 {
     CHECK_MATRIX("push", AUTH_ANONYMOUS_PUSH, true,
                  {/*            library  team  alice  ghost  new */
-                  {&anonymous, R | W, 0, 0, R | W, R | W},
-                  {&alice, R | W, 0, ALL, R | W, R | W},
-                  {&newcomer, R | W, 0, 0, R | W, ALL},
+                  {&anonymous, ALL, 0, 0, ALL, ALL},
+                  {&alice, ALL, 0, ALL, ALL, ALL},
+                  {&newcomer, ALL, 0, 0, ALL, ALL},
                   {&admin, ALL, ALL, ALL, ALL, ALL}});
 }
 
@@ -96,9 +96,9 @@ static void no_creation(void)
                   {&admin, ALL, ALL, ALL, ALL, ALL}});
     CHECK_MATRIX("push-fixed", AUTH_ANONYMOUS_PUSH, false,
                  {/*            library  team  alice  ghost  new */
-                  {&anonymous, R | W, 0, 0, R, R},
-                  {&alice, R | W, 0, ALL, R, R},
-                  {&newcomer, R | W, 0, 0, R, R | D},
+                  {&anonymous, ALL, 0, 0, R | D, R | D},
+                  {&alice, ALL, 0, ALL, R | D, R | D},
+                  {&newcomer, ALL, 0, 0, R | D, R | D},
                   {&admin, ALL, ALL, ALL, ALL, ALL}});
 }
 
