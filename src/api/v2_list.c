@@ -97,6 +97,55 @@ static enum err catalog_get(struct request *req, struct response *res)
                        cut_page(res, STR("/v2/_catalog"), page, names, n));
 }
 
+/* What lies beyond the specification's core (extensions/_oci.md). */
+static enum err discover(struct request *req, struct response *res, str prefix, bool catalog)
+{
+    BUF_CLEANUP struct buf out = BUF_INIT(PAGE_BYTES_MAX);
+    struct json_writer w = {.out = &out};
+    jw_object(&w);
+    jw_key(&w, "extensions");
+    jw_array(&w);
+    jw_object(&w);
+    jw_field(&w, "name", STR("_oci"));
+    jw_field(&w, "description", STR("Which extensions there are"));
+    jw_key(&w, "endpoints");
+    jw_array(&w);
+    jw_str(&w, arena_printf(req->arena, "/v2/%.*s_oci/ext/discover", STR_ARG(prefix)));
+    jw_end(&w);
+    jw_end(&w);
+    if (catalog) {
+        jw_object(&w);
+        jw_field(&w, "name", STR("_catalog"));
+        jw_field(&w, "description", STR("Names of the repositories one may pull"));
+        jw_key(&w, "endpoints");
+        jw_array(&w);
+        jw_str(&w, STR("/v2/_catalog"));
+        jw_end(&w);
+        jw_end(&w);
+    }
+    jw_end(&w);
+    jw_end(&w);
+    response_json(res, 200, arena_str(req->arena, buf_str(&out)));
+    return OK;
+}
+
+static enum err discover_registry(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    enum err e = v2_enter_registry(req, res, ACTION_PULL, &call);
+    return e ? e : discover(req, res, STR(""), true);
+}
+
+static enum err discover_repository(struct request *req, struct response *res)
+{
+    struct v2_call *call;
+    enum err e = v2_enter(req, res, ACTION_PULL, &call);
+    if (e)
+        return e;
+    str prefix = arena_printf(req->arena, "%.*s/", STR_ARG(call->name.asked));
+    return discover(req, res, prefix, false);
+}
+
 const struct route v2_list_routes[] = {
     {METHOD_GET, "/v2/", root_get, BODY_DRAIN,
      .help = "Is this a registry, am I logged in (OCI end-1)"},
@@ -104,5 +153,9 @@ const struct route v2_list_routes[] = {
     {METHOD_GET, "/v2/_catalog", catalog_get, BODY_DRAIN, .help = "Names of repositories (Docker)"},
     {METHOD_GET, "/v2/{name...}/tags/list", tags_get, BODY_DRAIN,
      .help = "Names of tags (OCI end-8)"},
+    {METHOD_GET, "/v2/_oci/ext/discover", discover_registry, BODY_DRAIN,
+     .help = "Extensions of the registry"},
+    {METHOD_GET, "/v2/{name...}/_oci/ext/discover", discover_repository, BODY_DRAIN,
+     .help = "Extensions of a repository"},
     {0},
 };

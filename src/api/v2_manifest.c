@@ -195,6 +195,16 @@ static str read_config(struct v2_call *call, struct arena *a, const struct manif
     return n == (ssize_t)blob.size_bytes ? str_make(text, (size_t)n) : none;
 }
 
+static bool may_be_sparse(const struct v2_call *call)
+{
+    const struct conf_list *patterns = &call->app->conf->manifests_sparse;
+    for (size_t i = 0; i < patterns->n; i++) {
+        if (name_matches(call->name.full, patterns->items[i]))
+            return true;
+    }
+    return false;
+}
+
 static enum err prepare_put(struct request *req, struct response *res, struct v2_call **call,
                             struct manifest *manifest, struct manifest_put *put)
 {
@@ -211,6 +221,7 @@ static enum err prepare_put(struct request *req, struct response *res, struct v2
     struct facts *facts = ARENA_NEW(req->arena, struct facts);
     facts_read(req->arena, manifest, req->body, read_config(*call, req->arena, manifest), facts);
     put->facts = facts;
+    put->sparse = may_be_sparse(*call);
     put->name = &(*call)->name;
     put->manifest = manifest;
     put->bytes = req->body;

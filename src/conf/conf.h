@@ -12,17 +12,18 @@ struct conf_list {
     size_t n;
 };
 
-#define CONF_C_PATH     str
-#define CONF_C_TEXT     str
-#define CONF_C_URL      str
-#define CONF_C_LISTEN   struct conf_list
-#define CONF_C_HOSTS    struct conf_list
-#define CONF_C_NETWORKS struct conf_list
-#define CONF_C_BOOL     bool
-#define CONF_C_COUNT    uint64_t
-#define CONF_C_SIZE     uint64_t
-#define CONF_C_DURATION uint64_t
-#define CONF_C_CHOICE   unsigned
+#define CONF_C_PATH         str
+#define CONF_C_TEXT         str
+#define CONF_C_URL          str
+#define CONF_C_LISTEN       struct conf_list
+#define CONF_C_HOSTS        struct conf_list
+#define CONF_C_NETWORKS     struct conf_list
+#define CONF_C_REPOSITORIES struct conf_list
+#define CONF_C_BOOL         bool
+#define CONF_C_COUNT        uint64_t
+#define CONF_C_SIZE         uint64_t
+#define CONF_C_DURATION     uint64_t
+#define CONF_C_CHOICE       unsigned
 
 /* Index of each option: CONF_ID_ and its field. */
 enum conf_id {

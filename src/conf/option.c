@@ -134,6 +134,23 @@ static str choice_get(const struct conf_option *o, const void *field, struct are
     return word_at(words_of(o), *(const unsigned *)field);
 }
 
+/* `*`, `prefix/` and `*`, or a name; the grammar of names is registry/name.h's, which is above. */
+static bool is_repository_pattern(str s)
+{
+    if (str_eq(s, STR("*")))
+        return true;
+    if (str_ends(s, STR("/*")))
+        s.n -= 2;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool fits = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+                    c == '-' || c == '/';
+        if (!fits)
+            return false;
+    }
+    return s.n > 0 && s.p[0] != '/' && s.p[s.n - 1] != '/';
+}
+
 static const struct type types[CONF_TYPES_N] = {
     [CONF_PATH] = {.allowed = "a path", .ok = is_path, .set = text_set, .get = text_get},
     [CONF_TEXT] = {.allowed =
@@ -152,6 +169,9 @@ static const struct type types[CONF_TYPES_N] = {
                     .ok = address_is_host},
     [CONF_NETWORKS] = {.allowed = "an address or CIDR block, such as 10.0.0.7 or 10.0.0.0/8",
                        .ok = address_is_network},
+    [CONF_REPOSITORIES] = {.allowed = "a repository (team/app), all of a project (team/*), or * "
+                                      "for all",
+                           .ok = is_repository_pattern},
     [CONF_BOOL] = {.words = "false|true", .set = bool_set, .get = bool_get},
     [CONF_COUNT] = {.allowed = "a whole number",
                     .parse = count_parse,

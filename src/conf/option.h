@@ -10,6 +10,7 @@ enum conf_type {
     CONF_LISTEN,
     CONF_HOSTS,
     CONF_NETWORKS,
+    CONF_REPOSITORIES,
     CONF_BOOL,
     CONF_COUNT,
     CONF_SIZE,

@@ -54,7 +54,7 @@ static enum err check_references(struct db_conn *conn, const struct repository *
         const struct manifest_ref *ref = &manifest->refs[i];
         uint64_t size_bytes;
         enum err e = find_linked(conn, repository, ref, &size_bytes);
-        put->missing[i] = e == ERR_NOT_FOUND && !ref->optional;
+        put->missing[i] = e == ERR_NOT_FOUND && !ref->optional && !put->sparse;
         any_missing |= put->missing[i];
         if (e && e != ERR_NOT_FOUND)
             return e;

@@ -25,6 +25,7 @@ struct manifest_put {
     struct digest digest;
     str bytes;
     const struct facts *facts;
+    bool sparse;     /* references may be missing */
     const str *tags; /* all are pointed at it, or none */
     size_t tag_n;
     struct maker maker;

@@ -52,6 +52,14 @@ enum err name_parse(struct arena *a, str asked, struct name *ret, struct error *
     return OK;
 }
 
+bool name_matches(str full, str pattern)
+{
+    if (!str_ends(pattern, STR("*")))
+        return str_eq(full, pattern);
+    pattern.n--; /* what is left is empty or ends in '/' */
+    return str_starts(full, pattern);
+}
+
 bool tag_is_valid(str tag)
 {
     if (tag.n == 0 || tag.n > TAG_LENGTH_MAX || tag.p[0] == '.' || tag.p[0] == '-')

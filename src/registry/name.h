@@ -18,6 +18,10 @@ struct name {
 /* ERR_NAME_INVALID when the grammar or the length does not hold; `why` says which rule. */
 NODISCARD enum err name_parse(struct arena *a, str asked, struct name *ret, struct error *why);
 
+/* Whether a pattern of option type REPOSITORIES (`team/app`, `team/` and `*`, or `*`) covers a full
+ * name. */
+bool name_matches(str full, str pattern);
+
 /* [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} */
 bool tag_is_valid(str tag);
 

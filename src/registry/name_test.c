@@ -45,6 +45,16 @@ static void library_alias(void)
     CHECK_STR(name.project, "team");
 }
 
+static void patterns(void)
+{
+    CHECK(name_matches(STR("team/app"), STR("team/app")));
+    CHECK(!name_matches(STR("team/app2"), STR("team/app")));
+    CHECK(name_matches(STR("team/app/x"), STR("team/*")));
+    CHECK(!name_matches(STR("teams/app"), STR("team/*")));
+    CHECK(!name_matches(STR("team"), STR("team/*")));
+    CHECK(name_matches(STR("any/thing"), STR("*")));
+}
+
 static void references(void)
 {
     ARENA_CLEANUP struct arena a = {0};
@@ -72,4 +82,5 @@ static void references(void)
     CHECK_INT(reference_parse(&a, STR("blake3:00"), &r, &why), ERR_DIGEST_INVALID);
 }
 
-TESTS({"names", names}, {"library alias", library_alias}, {"references", references})
+TESTS({"names", names}, {"library alias", library_alias}, {"patterns", patterns},
+      {"references", references})
