@@ -97,6 +97,10 @@ static const char *error_of(const struct request *req, const struct v2_call *cal
 void challenge_add(struct response *res, const struct v2_call *call)
 {
     struct request *req = res->req;
+    if (call->management) {
+        challenge_add_basic(res);
+        return;
+    }
     str url = server_url(call->app->conf, req), scope = scope_of(req, call);
     const char *before = scope.n ? ",scope=\"" : "", *after = scope.n ? "\"" : "";
     response_header_printf(

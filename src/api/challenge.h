@@ -8,10 +8,10 @@
 struct v2_call;
 
 /* Bearer, with the scope that would have allowed the call and, when a token was sent, what was
- * wrong with it. */
+ * wrong with it; Basic for a management call. */
 void challenge_add(struct response *res, const struct v2_call *call);
 
-/* Basic, for the token endpoint itself. */
+/* Basic, for the token endpoint and the management API. */
 void challenge_add_basic(struct response *res);
 
 /* "https://registry.example.com": the address under which this client reaches the server. It is

@@ -10,6 +10,7 @@
     X(v2_upload_routes)   \
     X(v2_referrer_routes) \
     X(v2_list_routes)     \
+    X(berth_tag_routes)   \
     X(token_routes)       \
     X(health_routes)
 

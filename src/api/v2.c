@@ -8,14 +8,16 @@ void v2_resume(struct v2_call *call, const struct request *req)
 }
 
 static enum err call_new(struct request *req, struct response *res, enum action action,
-                         struct v2_call **ret)
+                         bool management, struct v2_call **ret)
 {
     struct v2_call *call = ARENA_NEW(req->arena, struct v2_call);
     call->app = req->app;
     call->action = action;
+    call->management = management;
     v2_resume(call, req);
     req->state = call;
-    response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
+    if (!management)
+        response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
     *ret = call;
     return call->conn ? OK : ERR_WOULD_BLOCK;
 }
@@ -42,9 +44,9 @@ static enum err refuse(struct v2_call *call, struct request *req)
 {
     const struct credentials *who = &call->who;
     call->refused = true;
-    if (!who->presented)
+    if (!who->presented || (call->management && who->principal.kind == PRINCIPAL_ANONYMOUS))
         return fail(req, ERR_UNAUTHORIZED, "authentication required");
-    if (who->has_ceiling)
+    if (who->has_ceiling && !call->management)
         return fail(req, ERR_UNAUTHORIZED,
                     "the token does not allow this, or access was refused: "
                     "log in as a user who may");
@@ -56,7 +58,7 @@ enum err v2_enter_registry(struct request *req, struct response *res, enum actio
                            struct v2_call **ret)
 {
     struct v2_call *call;
-    enum err e = call_new(req, res, action, &call);
+    enum err e = call_new(req, res, action, false, &call);
     if (!e)
         e = verify(call, req);
     if (!e && action == ACTION_CATALOG)
@@ -83,11 +85,11 @@ static enum err check_project(struct v2_call *call, struct request *req)
                 STR_ARG(call->name.project));
 }
 
-enum err v2_enter(struct request *req, struct response *res, enum action action,
-                  struct v2_call **ret)
+static enum err enter(struct request *req, struct response *res, enum action action,
+                      bool management, struct v2_call **ret)
 {
     struct v2_call *call;
-    enum err e = call_new(req, res, action, &call);
+    enum err e = call_new(req, res, action, management, &call);
     if (!e)
         e = name_parse(req->arena, req->args[0], &call->name, &req->error);
     if (e)
@@ -99,7 +101,20 @@ enum err v2_enter(struct request *req, struct response *res, enum action action,
     if (e == ERR_DENIED)
         return refuse(call, req);
     *ret = call;
-    return e ? e : check_project(call, req);
+    return e;
+}
+
+enum err v2_enter(struct request *req, struct response *res, enum action action,
+                  struct v2_call **ret)
+{
+    enum err e = enter(req, res, action, false, ret);
+    return e ? e : check_project(*ret, req);
+}
+
+enum err api_enter(struct request *req, struct response *res, enum action action,
+                   struct v2_call **ret)
+{
+    return enter(req, res, action, true, ret);
 }
 
 enum err v2_digest(struct request *req, str text, struct digest *ret)

@@ -1,4 +1,5 @@
-/* What every handler below /v2/ starts with: who asks, about which repository, and may they. */
+/* What every handler below /v2/ and /api/berth/v1/ starts with: who asks, about which repository,
+ * and may they. */
 #pragma once
 
 #include "api/app.h"
@@ -12,7 +13,8 @@ struct v2_call {
     struct credentials who;
     struct name name; /* empty for routes without a repository */
     enum action action;
-    bool refused; /* a challenge belongs to the answer */
+    bool refused;    /* a challenge belongs to the answer */
+    bool management; /* entered by api_enter */
 };
 
 /* The audience of our tokens and the `service` of our challenges. A constant, so that a token stays
@@ -25,7 +27,11 @@ struct v2_call {
  * one that does not exist are refused alike. */
 NODISCARD enum err v2_enter(struct request *req, struct response *res, enum action action,
                             struct v2_call **ret);
-/* The same for routes without a repository: any valid credentials, or none if anonymous access is
+/* The same below /api/berth/v1/, whose callers are people and their tools: ERR_UNAUTHORIZED, with a
+ * Basic challenge, to who did not log in, ERR_DENIED to who did and may not. */
+NODISCARD enum err api_enter(struct request *req, struct response *res, enum action action,
+                             struct v2_call **ret);
+/* The same below /v2/ for routes without a repository: any valid credentials, or none if anonymous access is
  * configured, will do. */
 NODISCARD enum err v2_enter_registry(struct request *req, struct response *res, enum action action,
                                      struct v2_call **ret);
