@@ -70,17 +70,38 @@ static str decode(struct arena *a, str raw)
     return str_make(p, n);
 }
 
-bool request_query_nth(struct request *req, str key, size_t n, str *ret)
+/* The next value of `key`, as sent. */
+static bool next_raw(str *rest, str key, str *ret)
 {
-    str rest = req->query, part;
-    while (str_next(&rest, '&', &part)) {
+    str part;
+    while (str_next(rest, '&', &part)) {
         str name, value;
         if (!str_cut(part, '=', &name, &value))
             value = str_skip(part, part.n);
-        if (part.n > 0 && decodes_to(name, key) && n-- == 0) {
-            *ret = decode(req->arena, value);
+        if (part.n > 0 && decodes_to(name, key)) {
+            *ret = value;
             return true;
         }
     }
     return false;
+}
+
+bool form_next(struct arena *a, str *rest, str key, str *ret)
+{
+    str raw;
+    if (!next_raw(rest, key, &raw))
+        return false;
+    *ret = decode(a, raw);
+    return true;
+}
+
+bool request_query_nth(struct request *req, str key, size_t n, str *ret)
+{
+    str rest = req->query, raw;
+    do {
+        if (!next_raw(&rest, key, &raw))
+            return false;
+    } while (n-- > 0);
+    *ret = decode(req->arena, raw);
+    return true;
 }

@@ -71,8 +71,11 @@ str request_header(const struct request *req, str name);
 /* The n-th one (0-based) with that name; p == NULL past the last. */
 str request_header_nth(const struct request *req, str name, size_t n);
 
-/* Decoded value of the n-th query parameter with that key ('+' is a space, %XX once). False when
- * there are no n + 1 of them. Malformed escapes stay as they are. */
+/* Takes the next value of `key` off the front of *rest, a query or the body of a form
+ * (application/x-www-form-urlencoded), and decodes it: '+' is a space, %XX once; malformed escapes
+ * stay as they are. False at the end. */
+bool form_next(struct arena *a, str *rest, str key, str *ret);
+/* The n-th query parameter with that key, decoded alike. False when there are no n + 1 of them. */
 bool request_query_nth(struct request *req, str key, size_t n, str *ret);
 static inline bool request_query(struct request *req, str key, str *ret)
 {

@@ -83,6 +83,22 @@ static void decodes_queries(void)
     CHECK(!request_query(&none, STR("a"), &v));
 }
 
+static void walks_forms(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    str rest = STR("scope=a+b&x=1&scop%65=c%2Cd&scope"), v;
+    CHECK(form_next(&a, &rest, STR("scope"), &v));
+    CHECK_STR(v, "a b");
+    CHECK(form_next(&a, &rest, STR("scope"), &v));
+    CHECK_STR(v, "c,d");
+    CHECK(form_next(&a, &rest, STR("scope"), &v));
+    CHECK_STR(v, "");
+    CHECK(!form_next(&a, &rest, STR("scope"), &v));
+    CHECK_STR(v, "");
+    rest = (str){0};
+    CHECK(!form_next(&a, &rest, STR("scope"), &v));
+}
+
 static void first_failure_wins(void)
 {
     ARENA_CLEANUP struct arena a = {0};
@@ -94,4 +110,5 @@ static void first_failure_wins(void)
 }
 
 TESTS({"names methods", names_methods}, {"finds headers", finds_headers},
-      {"decodes queries", decodes_queries}, {"first failure wins", first_failure_wins});
+      {"decodes queries", decodes_queries}, {"walks forms", walks_forms},
+      {"first failure wins", first_failure_wins});
