@@ -3,7 +3,7 @@
  * Users live in the database (table user); tokens are ES256 JWS signed with a key that lives there
  * too. Verdicts on passwords and verified tokens are cached in bounded memory: passwords under a
  * per-process key, tokens under the SHA-256 of their text, each until it expires or the user's
- * epoch moves. */
+ * epoch moves. Refresh tokens are random; the database has their SHA-256 (auth/refresh.c). */
 #pragma once
 
 #include "auth/principal.h"
@@ -21,7 +21,9 @@ struct auth_config {
     unsigned password_checks_max; /* concurrent bcrypt computations */
     unsigned password_queue_max;  /* waiting for one; more: ERR_TOO_MANY_REQUESTS */
     uint64_t password_cache_ms;
-    bool create_on_push; /* projects.create_on_push */
+    bool create_on_push;          /* projects.create_on_push */
+    uint64_t refresh_lifetime_ms; /* 0: there are no refresh tokens */
+    unsigned refresh_tokens_max;  /* of one user; the one unused for longest goes first */
 };
 
 /* Loads or creates the signing key. Blocks. */
@@ -48,11 +50,43 @@ NODISCARD enum err auth_ensure_admin(struct auth *auth, str password, struct are
 NODISCARD enum err auth_verify(struct auth *auth, struct db_conn *conn, str authorization,
                                str service, struct arena *a, struct credentials *ret);
 
+/* A user name and a password that did not come in a header. OK, ERR_UNAUTHORIZED,
+ * ERR_TOO_MANY_REQUESTS, or a database error. Worker; may block on bcrypt. */
+NODISCARD enum err auth_verify_password(struct auth *auth, struct db_conn *conn, str user,
+                                        str password, struct arena *a, struct principal *ret);
+
 /* Signs a token. Text in the arena. ERR_LIMIT with more grants than a token may carry.
  * (distribution "Token Authentication Specification"; RFC 7515, 7519) */
 NODISCARD enum err auth_token_sign(struct auth *auth, const struct principal *who, str service,
                                    const struct grant *grants, size_t grant_n, struct arena *a,
                                    str *ret, int64_t *issued_at_us);
+
+/* Refresh tokens (RFC 6749 1.5): a user's whole authority in a string of 256 random bits, good
+ * until it was not used for refresh_lifetime_ms, is revoked, or the user's epoch moves. It belongs
+ * to no one client: docker stores it, others read it from docker's file. */
+enum {
+    REFRESH_TOKEN_LEN = 52, /* "berth_rt_" and base64url of 32 bytes */
+    CLIENT_ID_BYTES_MAX = 128,
+};
+
+/* Gives a user a new one; durable when it returns. Text in the arena; p == NULL when they are
+ * switched off or `who` is no user. `client_id` is what the program calls itself: cut to
+ * CLIENT_ID_BYTES_MAX, other bytes than RFC 6749 allows become '?'. ERR_UNAUTHORIZED when the user
+ * has changed since. Blocks. */
+NODISCARD enum err auth_refresh_issue(struct auth *auth, const struct principal *who, str client_id,
+                                      struct arena *a, str *ret);
+/* Whose it is, as of now. ERR_UNAUTHORIZED when it is not, or no longer, good. Worker. */
+NODISCARD enum err auth_refresh_verify(struct auth *auth, struct db_conn *conn, str token,
+                                       struct arena *a, struct principal *ret);
+/* What was revoked, for the log. */
+struct refresh_token {
+    str user, client_id;
+    int64_t created_at_us;
+};
+/* Durable when it returns. ERR_NOT_FOUND when there is no such token (any more). Worker. */
+NODISCARD enum err auth_refresh_revoke(struct auth *auth, struct db_conn *conn, str token,
+                                       struct arena *a, struct refresh_token *ret);
+
 /* JSON Web Key Set of the public keys (RFC 7517). */
 str auth_jwks(struct auth *auth, struct arena *a);
 

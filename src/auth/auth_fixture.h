@@ -23,6 +23,8 @@ static const struct auth_config fixture_config = {
     .password_queue_max = 8,
     .password_cache_ms = 60000,
     .create_on_push = true,
+    .refresh_lifetime_ms = 90ULL * 24 * 3600 * 1000,
+    .refresh_tokens_max = 3,
 };
 
 /* Without a database nothing can be tested: ends the program, which TAP counts as a failure. */

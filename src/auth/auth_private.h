@@ -1,4 +1,4 @@
-/* The inside of struct auth; for auth.c and permission.c only. */
+/* The inside of struct auth; for auth.c, permission.c and refresh.c only. */
 #pragma once
 
 #include "auth/auth.h"

@@ -77,6 +77,8 @@ static enum err open_auth(struct serving *s)
             conf->auth_password_queue ? (unsigned)conf->auth_password_queue : workers_n(conf) / 2,
         .password_cache_ms = conf->auth_password_cache_ms,
         .create_on_push = conf->projects_create_on_push,
+        .refresh_lifetime_ms = conf->auth_refresh_lifetime_ms,
+        .refresh_tokens_max = (unsigned)conf->auth_refresh_tokens,
     };
     return auth_new(&s->app.auth, s->app.db, &config);
 }

@@ -18,6 +18,19 @@ CREATE TABLE signing_key (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+-- Refresh tokens (OAuth 2.0): what docker login keeps in place of a password. Their text is stored
+-- nowhere. Void once the owner's epoch moved.
+CREATE TABLE refresh_token (
+    id          INTEGER PRIMARY KEY,
+    secret_hash BLOB NOT NULL UNIQUE,          -- SHA-256 of the token
+    owner       INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    epoch       INTEGER NOT NULL,              -- the owner's when it was given out
+    client_id   TEXT NOT NULL,                 -- what the program called itself
+    created_at  INTEGER NOT NULL,
+    used_at     INTEGER NOT NULL               -- last use, within an hour: written no more often
+) STRICT;
+CREATE INDEX refresh_token_owner ON refresh_token (owner, used_at);
+
 CREATE TABLE project (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,           -- first component of its repositories' names
