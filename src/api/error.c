@@ -1,4 +1,6 @@
 /* How errors look to clients (OCI distribution specification, "Error Codes"). */
+#include "api/error.h"
+
 #include "api/app.h"
 #include "api/challenge.h"
 #include "api/v2.h"
@@ -19,7 +21,7 @@ static void write_entry(struct json_writer *w, const struct error *entry)
     jw_end(w);
 }
 
-static str error_body(struct request *req, const struct error *first)
+static str error_body(struct request *req, const struct error *first, const char *oauth)
 {
     BUF_CLEANUP struct buf out = BUF_INIT(ERROR_BYTES_MAX);
     struct json_writer w = {.out = &out};
@@ -30,6 +32,11 @@ static str error_body(struct request *req, const struct error *first)
          entry = entry->next)
         write_entry(&w, entry);
     jw_end(&w);
+    if (oauth) {
+        jw_field(&w, "error", str_from(oauth));
+        jw_field(&w, "error_description",
+                 first->message.n ? first->message : str_from(err_text(first->code)));
+    }
     jw_end(&w);
     buf_byte(&out, '\n');
     return arena_str(req->arena, buf_str(&out));
@@ -50,7 +57,7 @@ static void log_failure(struct request *req, enum err e)
         log_str("message", req->error.message), log_str("database", database));
 }
 
-void api_render_error(struct request *req, struct response *res, enum err e)
+void error_answer(struct request *req, struct response *res, enum err e, const char *oauth)
 {
     struct error error = req->error;
     if (error.code != e)
@@ -60,8 +67,13 @@ void api_render_error(struct request *req, struct response *res, enum err e)
         log_failure(req, e);
     if (status == 503 || status == 429)
         response_header(res, "Retry-After", STR("1"));
+    response_json(res, status, error_body(req, &error, oauth));
+}
+
+void api_render_error(struct request *req, struct response *res, enum err e)
+{
     struct v2_call *call = req->state;
-    if (status == 401 && call && call->refused)
+    if (err_status(e) == 401 && call && call->refused)
         challenge_add(res, call);
-    response_json(res, status, error_body(req, &error));
+    error_answer(req, res, e, NULL);
 }

@@ -10,7 +10,7 @@
 struct exchange {
     struct request req;
     struct response res;
-    struct field authorization;
+    struct field field;
     enum err err;
     json_t *claims; /* of the token in the answer */
     str body;
@@ -31,10 +31,10 @@ static void open_registry(struct fixture *f, const char *name)
                        .p);
 }
 
-static const struct route *route(const char *pattern)
+static const struct route *route(enum method method, const char *pattern)
 {
     const struct route *r = token_routes;
-    while (r->pattern && strcmp(r->pattern, pattern) != 0)
+    while (r->pattern && (r->method != method || strcmp(r->pattern, pattern) != 0))
         r++;
     return r;
 }
@@ -60,22 +60,60 @@ static void read_claims(struct exchange *x, struct arena *a)
     CHECK_INT(json_read(a, json, &x->claims, &why), OK);
 }
 
-static void ask(struct fixture *f, struct exchange *x, const char *query, const char *credentials)
+static void ask_by(struct fixture *f, struct exchange *x, enum method method, const char *query,
+                   const char *credentials)
 {
     static struct app app;
     app = (struct app){.db = f->db, .auth = f->auth};
-    *x = (struct exchange){.req = {.arena = &f->arena, .query = str_from(query), .app = &app}};
+    *x = (struct exchange){
+        .req = {.arena = &f->arena, .method = method, .query = str_from(query), .app = &app}};
     if (credentials) {
-        x->authorization = (struct field){STR("authorization"), str_from(credentials)};
-        x->req.fields = &x->authorization;
+        x->field = (struct field){STR("authorization"), str_from(credentials)};
+        x->req.fields = &x->field;
         x->req.field_n = 1;
     }
     response_init(&x->res, &x->req);
-    x->err = route("/service/token")->handler(&x->req, &x->res);
+    x->err = route(METHOD_GET, "/service/token")->handler(&x->req, &x->res);
     if (x->err)
         return;
     x->body = x->res.first->memory;
     read_claims(x, &f->arena);
+}
+
+static void ask(struct fixture *f, struct exchange *x, const char *query, const char *credentials)
+{
+    ask_by(f, x, METHOD_GET, query, credentials);
+}
+
+#define FORM "application/x-www-form-urlencoded"
+
+static void post(struct fixture *f, struct exchange *x, const char *path, const char *type,
+                 str form)
+{
+    static struct app app;
+    app = (struct app){.db = f->db, .auth = f->auth};
+    *x = (struct exchange){
+        .req = {.arena = &f->arena, .method = METHOD_POST, .body = form, .app = &app},
+        .field = {STR("content-type"), str_from(type)},
+    };
+    x->req.fields = &x->field;
+    x->req.field_n = type ? 1 : 0;
+    response_init(&x->res, &x->req);
+    x->err = route(METHOD_POST, path)->handler(&x->req, &x->res);
+    CHECK_INT(x->err, OK);
+    x->body = x->res.first->memory;
+    if (x->res.status == 200)
+        read_claims(x, &f->arena);
+}
+
+/* A member of the answer, or "absent". */
+static str member(const struct exchange *x, const char *name)
+{
+    JSON_CLEANUP json_t *body = NULL;
+    str why, value;
+    struct arena *a = x->req.arena;
+    CHECK_INT(json_read(a, x->body, &body, &why), OK);
+    return json_member_str(body, name, &value) ? arena_str(a, value) : STR("absent");
 }
 
 static void done(struct exchange *x)
@@ -223,10 +261,178 @@ static void publishes_its_keys(void)
     open_registry(&f, "jwks");
     ask(&f, &x, "", NULL);
     response_clear(&x.res);
-    CHECK_INT(route("/service/jwks")->handler(&x.req, &x.res), OK);
+    CHECK_INT(route(METHOD_GET, "/service/jwks")->handler(&x.req, &x.res), OK);
     CHECK_INT(x.res.status, 200);
     CHECK(str_eq(x.res.first->memory, auth_jwks(f.auth, &f.arena)));
     done(&x);
+    fixture_close(&f);
+}
+
+static void posts_a_password(void)
+{
+    struct fixture f;
+    struct exchange x;
+    open_registry(&f, "password");
+    static const char *const types[] = {FORM, FORM "; charset=utf-8",
+                                        "Application/X-WWW-Form-urlencoded ;charset=UTF-8"};
+    for (size_t i = 0; i < 3; i++) {
+        post(&f, &x, "/service/token", types[i],
+             STR("grant_type=password&service=berth&client_id=oras-go&username=alice"
+                 "&password=wonder%6cand&scope=repository:alice/a:pull,push+repository:app:*"));
+        CHECK_INT(x.res.status, 200);
+        CHECK_STR(member(&x, "scope"), "repository:alice/a:pull,push repository:app:pull");
+        CHECK(str_eq(member(&x, "access_token"), member(&x, "token")));
+        CHECK_STR(member(&x, "token_type"), "Bearer");
+        CHECK_STR(member(&x, "refresh_token"), "absent");
+        CHECK(member(&x, "issued_at").n == CLOCK_RFC3339_LEN);
+        CHECK_STR(value_of(&x, "Cache-Control"), "no-store");
+        CHECK_STR(value_of(&x, "Pragma"), "no-cache");
+        CHECK_STR(x.req.log_principal, "alice");
+        str subject = {0};
+        CHECK(json_member_str(x.claims, "sub", &subject));
+        CHECK_STR(subject, "alice");
+        done(&x);
+    }
+    /* Repeated scopes; more than are granted, spread over more fields. */
+    str form = STR("grant_type=password&username=alice&password=wonderland");
+    for (int i = 0; i < 2 * GRANTS_MAX; i++)
+        form = arena_printf(&f.arena, "%.*s&scope=junk", STR_ARG(form));
+    form = arena_printf(&f.arena, "%.*s&scope=repository:app:pull&scope=repository:alice/a:pull",
+                        STR_ARG(form));
+    post(&f, &x, "/service/token", FORM, form);
+    CHECK_STR(member(&x, "scope"), "repository:app:pull repository:alice/a:pull");
+    done(&x);
+    fixture_close(&f);
+}
+
+static void refreshes(void)
+{
+    struct fixture f;
+    struct exchange x;
+    open_registry(&f, "refresh");
+    post(&f, &x, "/service/token", FORM,
+         STR("grant_type=password&username=alice&password=wonderland&access_type=offline"));
+    str token = member(&x, "refresh_token");
+    CHECK_INT(token.n, REFRESH_TOKEN_LEN);
+    CHECK_STR(member(&x, "scope"), "");
+    done(&x);
+    str form = arena_printf(&f.arena,
+                            "grant_type=refresh_token&client_id=docker&access_type=offline"
+                            "&scope=repository:alice/a:push&refresh_token=%.*s",
+                            STR_ARG(token));
+    for (int i = 0; i < 3; i++) {
+        post(&f, &x, "/service/token", FORM, form);
+        CHECK_INT(x.res.status, 200);
+        CHECK(str_eq(member(&x, "refresh_token"), token));
+        CHECK_STR(member(&x, "scope"), "repository:alice/a:push");
+        CHECK_STR(x.req.log_principal, "alice");
+        done(&x);
+    }
+    form = arena_printf(&f.arena, "token_type_hint=access_token&token=%.*s", STR_ARG(token));
+    for (int i = 0; i < 2; i++) {
+        post(&f, &x, "/service/token/revoke", FORM, form);
+        CHECK_INT(x.res.status, 200);
+        CHECK_STR(x.body, "{}\n");
+        done(&x);
+    }
+    post(&f, &x, "/service/token", FORM,
+         arena_printf(&f.arena, "grant_type=refresh_token&refresh_token=%.*s", STR_ARG(token)));
+    CHECK_INT(x.res.status, 401);
+    CHECK_STR(member(&x, "error"), "invalid_grant");
+    done(&x);
+    fixture_close(&f);
+}
+
+static void gives_refresh_tokens_by_get(void)
+{
+    static const struct {
+        const char *query, *credentials;
+        enum method method;
+        bool given;
+    } cases[] = {
+        {"offline_token=true&client_id=docker", ALICE, METHOD_GET, true},
+        {"offline_token=true", ALICE, METHOD_GET, true},
+        {"offline_token=true", ALICE, METHOD_HEAD, false},
+        {"offline_token=false", ALICE, METHOD_GET, false},
+        {"offline_token=", ALICE, METHOD_GET, false},
+        {"", ALICE, METHOD_GET, false},
+        {"offline_token=true", NULL, METHOD_GET, false},
+        {"offline_token=true", "Basic Og==", METHOD_GET, false},
+    };
+    struct fixture f;
+    open_registry(&f, "offline");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct exchange x;
+        ask_by(&f, &x, cases[i].method, cases[i].query, cases[i].credentials);
+        CHECK_INT(x.err, OK);
+        str token = member(&x, "refresh_token");
+        CHECK_INT(token.n, cases[i].given ? REFRESH_TOKEN_LEN : 6);
+        done(&x);
+        if (!cases[i].given)
+            continue;
+        post(&f, &x, "/service/token", FORM,
+             arena_printf(&f.arena, "grant_type=refresh_token&refresh_token=%.*s", STR_ARG(token)));
+        CHECK_INT(x.res.status, 200);
+        done(&x);
+    }
+    fixture_close(&f);
+}
+
+static void refuses_forms(void)
+{
+    static const struct {
+        const char *path, *type, *form;
+        int status;
+        const char *error, *message;
+    } cases[] = {
+        {"/service/token", FORM, "grant_type=password&username=alice&password=wrong", 401,
+         "invalid_grant", "wrong user name or password"},
+        {"/service/token", FORM, "grant_type=password&username=nobody&password=wrong", 401,
+         "invalid_grant", "wrong user name or password"},
+        {"/service/token", FORM, "grant_type=refresh_token&refresh_token=x", 401, "invalid_grant",
+         "the refresh token was revoked, was not used for too long, or is from before the password "
+         "changed: log in again"},
+        {"/service/token", FORM, "grant_type=password&username=alice", 400, "invalid_request",
+         "the grant password needs username and password"},
+        {"/service/token", FORM, "grant_type=password&username=&password=x", 400, "invalid_request",
+         "the grant password needs username and password"},
+        {"/service/token", FORM, "grant_type=refresh_token", 400, "invalid_request",
+         "the grant refresh_token needs refresh_token"},
+        {"/service/token", FORM, "", 400, "invalid_request", "grant_type is missing"},
+        {"/service/token", FORM, "grant_type=&username=alice&password=wonderland", 400,
+         "invalid_request", "grant_type is missing"},
+        {"/service/token", FORM, "grant_type=authorization_code&code=x", 400,
+         "unsupported_grant_type", "grant_type must be password or refresh_token"},
+        {"/service/token", FORM, "grant_type=PASSWORD&username=alice&password=wonderland", 400,
+         "unsupported_grant_type", "grant_type must be password or refresh_token"},
+        {"/service/token", FORM,
+         "grant_type=password&username=alice&password=wonderland&password=x", 400,
+         "invalid_request", "password is given twice"},
+        {"/service/token", NULL, "grant_type=password&username=alice&password=wonderland", 400,
+         "invalid_request", "the body must be a form: application/x-www-form-urlencoded"},
+        {"/service/token", "application/json", "{\"grant_type\":\"password\"}", 400,
+         "invalid_request", "the body must be a form: application/x-www-form-urlencoded"},
+        {"/service/token", FORM "x", "grant_type=password", 400, "invalid_request",
+         "the body must be a form: application/x-www-form-urlencoded"},
+        {"/service/token/revoke", FORM, "", 400, "invalid_request", "token is missing"},
+        {"/service/token/revoke", FORM, "token=a.b.c", 400, "unsupported_token_type",
+         "access tokens cannot be revoked; they end by themselves in minutes"},
+    };
+    struct fixture f;
+    open_registry(&f, "forms");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct exchange x;
+        post(&f, &x, cases[i].path, cases[i].type, str_from(cases[i].form));
+        CHECK_INT(x.res.status, cases[i].status);
+        CHECK_STR(member(&x, "error"), cases[i].error);
+        CHECK_STR(member(&x, "error_description"), cases[i].message);
+        CHECK(str_starts(x.body, STR("{\"errors\":[{\"code\":\"")));
+        CHECK_STR(value_of(&x, "Cache-Control"), "no-store");
+        CHECK_STR(value_of(&x, "WWW-Authenticate"),
+                  cases[i].status == 401 ? "Basic realm=\"Berth\",charset=\"UTF-8\"" : "");
+        CHECK_INT(x.req.log_principal.n, 0);
+        done(&x);
+    }
     fixture_close(&f);
 }
 
@@ -235,4 +441,6 @@ TESTS({"grants_what_is_asked_and_allowed", grants_what_is_asked_and_allowed},
       {"answers_as_clients_expect", answers_as_clients_expect},
       {"refuses_wrong_credentials", refuses_wrong_credentials},
       {"takes_no_token_for_a_token", takes_no_token_for_a_token},
-      {"publishes_its_keys", publishes_its_keys});
+      {"posts_a_password", posts_a_password}, {"refreshes", refreshes},
+      {"gives_refresh_tokens_by_get", gives_refresh_tokens_by_get},
+      {"refuses_forms", refuses_forms}, {"publishes_its_keys", publishes_its_keys});
