@@ -59,6 +59,7 @@ class Client:
         self.server = server
         self.user, self.password, self.mode = user, password, mode
         self.tokens = {}
+        self._service = None
         self.conn = None
 
     def close(self):
@@ -89,7 +90,8 @@ class Client:
                 sent = self.conn.send(head)
                 if stream:
                     for part in body:
-                        sent = sent and self.conn.send(b"%x\r\n%s\r\n" % (len(part), part))
+                        if part:  # an empty chunk would end the body
+                            sent = sent and self.conn.send(b"%x\r\n%s\r\n" % (len(part), part))
                     sent = sent and self.conn.send(b"0\r\n\r\n")
                 elif body:
                     self.conn.send(body)
@@ -124,17 +126,17 @@ class Client:
             if response.status != 401:
                 return response
         else:
-            # Ask without the body first, so that it is sent once.
-            response = self.once(method, target, None if body is None else b"", headers, timeout)
+            response = self.once(method, target, body, headers, timeout)
             if response.status != 401:
-                assert body is None or not len(body) or response.status >= 400, "allowed without login"
                 return response
         self.tokens[key] = self.token(challenge(response).get("scope", "").split())
         auth = [("Authorization", "Bearer " + self.tokens[key])]
         return self.once(method, target, body, headers + auth, timeout)
 
     def token_response(self, scopes=(), credentials=True, query=()):
-        asked = [("service", self.service())] + [("scope", s) for s in scopes] + list(query)
+        asked = [("scope", s) for s in scopes] + list(query)
+        if self.service():
+            asked.insert(0, ("service", self.service()))
         headers = [("Authorization", basic(self.user, self.password))] if credentials else []
         return self.once("GET", "/service/token?" + urllib.parse.urlencode(asked), headers=headers)
 
@@ -144,8 +146,10 @@ class Client:
         return response.json()["token"]
 
     def service(self):
-        if not hasattr(self, "_service"):
-            self._service = challenge(self.once("GET", "/v2/")).get("service", "")
+        """As the challenge names it; empty where /v2/ asks nobody."""
+        if self._service is None:
+            response = self.once("GET", "/v2/")
+            self._service = challenge(response)["service"] if response.status == 401 else ""
         return self._service
 
     def get(self, target, **more):
@@ -185,7 +189,7 @@ class Client:
 
     def push_raw(self, repo, data, flavour="post-put", name=None, parts=3):
         """Pushes a blob in one of FLAVOURS; the final response."""
-        name = name or digest(data)
+        name = digest(data) if name is None else name
         if flavour == "post":
             return self.request("POST", f"/v2/{repo}/blobs/uploads/?digest={name}", data,
                                 [("Content-Type", "application/octet-stream")])

@@ -174,6 +174,10 @@ class Server:
         assert self._wait(lambda: any(word in line for line in self.output), timeout), self.output
         return list(self.output)
 
+    def waits(self, condition, timeout=10):
+        """True once the condition, about what was logged, holds."""
+        return self._wait(condition, timeout)
+
     def access(self, request_id, timeout=5):
         """The access log line of one request."""
         found = []

@@ -15,7 +15,7 @@ ORDER = sorted(TAGS, key=str.encode)
 
 @pytest.fixture(scope="module")
 def client(server):
-    client = Client(server, mode="none")
+    client = Client(server)
     body, _ = client.push_image("list/a", "1")
     for tag in TAGS:
         assert client.put_manifest("list/a", tag, body).status == 201

@@ -14,7 +14,7 @@ REPO = "ref/a"
 
 @pytest.fixture(scope="module")
 def client(server):
-    client = Client(server, mode="none")
+    client = Client(server)
     client.push(REPO, b"{}")
     client.push(REPO, b'{"config":1}')
     yield client

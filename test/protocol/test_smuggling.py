@@ -137,7 +137,7 @@ CHUNKS = {
     "size-not-hex": b"5g\r\nhello\r\n0\r\n\r\n",
     "size-leading-space": b" 5\r\nhello\r\n0\r\n\r\n",
     "size-overflow": b"10000000000000005\r\nhello\r\n0\r\n\r\n",
-    "size-17-digits": b"00000000000000005\r\nhello\r\n0\r\n\r\n",
+    "size-endless": b"0" * 5_000 + b"5\r\nhello\r\n0\r\n\r\n",
     "size-bare-lf": b"5\nhello\r\n0\r\n\r\n",
     "size-bare-cr": b"5\rhello\r\n0\r\n\r\n",
     "data-too-long": b"5\r\nhelloX\r\n0\r\n\r\n",

@@ -97,7 +97,7 @@ BAD_DIGESTS = ["", "sha256", "sha256:", "sha256:baddigeststring", "sha256:" + "a
 def test_bad_digest(client, name):
     """Refused in every flavour; the upload stays for another try."""
     for flavour in ("post", "post-put", "stream"):
-        response = client.push_raw("up/a", b"data", flavour, name or "")
+        response = client.push_raw("up/a", b"data", flavour, name)
         assert response.status == 400 and response.code == "DIGEST_INVALID", (flavour, response)
     location = client.start("up/a")
     assert client.patch(location, b"data").status == 202
@@ -163,7 +163,7 @@ def test_chunks_out_of_order(client):
 
 
 @pytest.mark.parametrize("value, status", [
-    ("5-9", 416), ("1-0", 416), ("9-5", 416), ("18446744073709551615-18446744073709551615", 416),
+    ("5-9", 416), ("1-0", 416), ("9-5", 416), ("18446744073709551615-18446744073709551615", (400, 416)),
     ("x-9", 400), ("0", 400), ("-5", 400), ("0-", 400), ("", 400), ("0-9-9", 400), ("+0-9", 400),
     ("0 - 9", 400), ("18446744073709551616-18446744073709551617", (400, 416)), ("0-4", 400),
     ("0-99", 400),
@@ -312,7 +312,7 @@ def test_unknown_upload(client):
     other = "0" * 8 + uuid[8:]
     for target in (location.replace(uuid, other), location.replace("up/a", "up/b"),
                    location.replace(uuid, "x"), location.replace(uuid, uuid.upper() + "0")):
-        for method, query in (("GET", ""), ("PATCH", ""), ("PUT", "?digest=" + digest(b"")),
+        for method, query in (("GET", ""), ("PATCH", ""), ("PUT", "?digest=" + digest(b"never there")),
                               ("DELETE", "")):
             response = client.request(method, target + query)
             assert response.status == 404, (method, target, response)
