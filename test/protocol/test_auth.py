@@ -212,11 +212,41 @@ def test_basic_everywhere(image, server):
         assert response.status == 401 and "password" in response.message
 
 
-def test_post_token_falls_back(admin):
-    """OAuth2 POST is not offered: 404 or 405, which every client answers with GET."""
-    response = admin.once("POST", "/service/token", b"grant_type=password&username=admin",
-                          [("Content-Type", "application/x-www-form-urlencoded")])
-    assert response.status in (404, 405)
+def oauth(client, *fields):
+    body = urllib.parse.urlencode([("service", client.service()), ("client_id", "test"), *fields])
+    return client.once("POST", "/service/token", body.encode(), [
+        ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")])
+
+
+def test_oauth_password_and_refresh(image, admin):
+    """containerd and docker: password once, then the refresh token; scopes in one field or many."""
+    login = (("grant_type", "password"), ("username", "admin"), ("password", PASSWORD))
+    scopes = ("repository:private/a:pull", "repository:private/b:pull,push")
+    for fields in ((("scope", " ".join(scopes)),), tuple(("scope", s) for s in scopes)):
+        response = oauth(admin, *login, *fields)
+        assert response.status == 200, response
+        body = response.json()
+        assert body["expires_in"] == 300 and "refresh_token" not in body
+        assert set(body["scope"].split()) == set(scopes)
+        token = bearer(body["access_token"])
+        assert admin.once("GET", "/v2/private/a/manifests/latest", headers=token).status == 200
+    refresh = oauth(admin, *login, ("access_type", "offline")).json()["refresh_token"]
+    response = oauth(admin, ("grant_type", "refresh_token"), ("refresh_token", refresh),
+                     ("scope", scopes[0]))
+    assert response.status == 200 and response.json()["refresh_token"] == refresh
+    token = bearer(response.json()["access_token"])
+    assert admin.once("GET", "/v2/private/a/manifests/latest", headers=token).status == 200
+    # a refresh token opens nothing by itself
+    assert admin.once("GET", "/v2/", headers=bearer(refresh)).status == 401
+
+
+@pytest.mark.parametrize("fields", [
+    (("grant_type", "password"), ("username", "admin"), ("password", "wrong")),
+    (("grant_type", "refresh_token"), ("refresh_token", "nonsense")),
+])
+def test_oauth_refused(admin, fields):
+    response = oauth(admin, *fields)
+    assert response.status in (400, 401), response
 
 
 def test_token_in_queries_is_no_credential(image, nobody):

@@ -269,7 +269,7 @@ def refused():
         "type-differs-index": (image(), INDEX, d, ["mediaType"]),
         "type-not-a-string": (image(mediaType=5), IMAGE, d, ["mediaType"]),
         "type-unknown": (image(mediaType="application/json"), "application/json", d, ["application/json"]),
-        "type-html": (image(mediaType=None), "text/html", d, ["text/html"]),
+        "type-html": (image(mediaType=None, layers=[]), "text/html", d, ["text/html"]),
         "schema1": (b'{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[],"signatures":[]}',
                     "application/vnd.docker.distribution.manifest.v1+prettyjws", d, ["schema 1"]),
         "no-config": (image(config=None), IMAGE, d, ["config"]),
