@@ -65,6 +65,8 @@ void error_answer(struct request *req, struct response *res, enum err e, const c
     int status = err_status(e);
     if (status == 500 || status == 507)
         log_failure(req, e);
+    if (str_starts(req->path, STR("/v2/")) && !req->route)
+        response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
     if (status == 503 || status == 429)
         response_header(res, "Retry-After", STR("1"));
     response_json(res, status, error_body(req, &error, oauth));

@@ -128,12 +128,23 @@ enum err v2_digest(struct request *req, str text, struct digest *ret)
     return OK;
 }
 
+static bool is_digits(str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    }
+    return s.n > 0;
+}
+
 enum err v2_page_size(struct request *req, size_t *ret)
 {
     const struct app *app = req->app;
     uint64_t n = app->conf->limits_page;
     str text;
-    if (request_query(req, STR("n"), &text) && !str_u64(text, &n))
+    /* More digits than any number has are a number too, and cut like one. */
+    bool huge = request_query(req, STR("n"), &text) && is_digits(text) && text.n > 18;
+    if (!huge && request_query(req, STR("n"), &text) && !str_u64(text, &n))
         return fail(req, ERR_PAGE_INVALID, "n must be a whole number, not \"%.*s\"",
                     STR_ARG(str_first(text, 40)));
     *ret = n < app->conf->limits_page ? n : app->conf->limits_page;

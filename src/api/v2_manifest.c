@@ -79,13 +79,23 @@ static const char *kind(const struct manifest *manifest, size_t i)
     return i == 0 ? "config" : "layer";
 }
 
+static bool is_named_before(const struct manifest_put *put, size_t i)
+{
+    for (size_t j = 0; j < i; j++) {
+        if (put->missing[j] &&
+            digest_eq(&put->manifest->refs[j].digest, &put->manifest->refs[i].digest))
+            return true;
+    }
+    return false;
+}
+
 /* One error entry for each missing part, so that a person sees them all at once. */
 static enum err missing_parts(struct request *req, const struct v2_call *call,
                               const struct manifest_put *put)
 {
     struct error *last = NULL;
     for (size_t i = 0; i < put->manifest->ref_n; i++) {
-        if (!put->missing[i])
+        if (!put->missing[i] || is_named_before(put, i))
             continue;
         str digest = digest_text(req->arena, &put->manifest->refs[i].digest);
         struct error *entry = last ? ARENA_NEW(req->arena, struct error) : &req->error;

@@ -97,6 +97,13 @@ static enum err patch_done(void *arg, struct request *req, struct response *res,
     return OK;
 }
 
+/* What to say of a body that did not arrive whole. When the sender is to blame, http/ knows better
+ * what was wrong: too slow, bad framing. */
+static enum err receive_failed(struct request *req, enum err why)
+{
+    return why == ERR_CLOSED ? OK : store_failed(req, why);
+}
+
 /* The sender went away in the middle: what arrived is kept, and status tells how much. */
 static enum err patch_failed(void *arg, struct request *req, struct response *res,
                              uint64_t total_bytes, enum err why)
@@ -105,7 +112,7 @@ static enum err patch_failed(void *arg, struct request *req, struct response *re
     UPLOAD_CLEANUP struct upload *upload = s->upload;
     (void)res;
     if (why != ERR_CLOSED || s->range_bytes != BODY_UNKNOWN)
-        return store_failed(req, why);
+        return receive_failed(req, why);
     enum err e = upload_sync(upload, total_bytes);
     if (!e)
         e = upload_advance(&s->call->app->registry, s->uuid, total_bytes);
@@ -113,7 +120,7 @@ static enum err patch_failed(void *arg, struct request *req, struct response *re
         upload_checkin(upload, true);
         upload = NULL;
     }
-    return why;
+    return e ? e : receive_failed(req, why);
 }
 
 static enum err finish_blob(struct streaming *s, struct request *req, struct response *res,
@@ -165,7 +172,7 @@ static enum err put_failed(void *arg, struct request *req, struct response *res,
     struct streaming *s = arg;
     (void)res, (void)total_bytes;
     upload_checkin(s->upload, false);
-    return store_failed(req, why);
+    return receive_failed(req, why);
 }
 
 /* A monolithic POST has no row to come back to: its file goes too. */

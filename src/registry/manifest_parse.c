@@ -132,6 +132,22 @@ static enum err read_descriptor(struct parsing *p, const char *where, const json
     return OK;
 }
 
+/* Docker's foreign layers must say where they are (image manifest version 2, schema 2: `urls`). */
+static enum err check_urls(struct parsing *p, const char *where, const json_t *object)
+{
+    const json_t *urls = json_member(object, "urls");
+    size_t n = json_array_size(urls);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(urls, i);
+        str url = str_make(json_string_value(item), json_string_length(item));
+        bool web = str_starts(url, STR("http://")) || str_starts(url, STR("https://"));
+        if (!web || str_find(url, '#') < url.n)
+            return invalid(p, "%s.urls[%zu] is not an http or https URL without a fragment", where,
+                           i);
+    }
+    return n ? OK : invalid(p, "%s.urls is missing: a foreign layer must say where it is", where);
+}
+
 static enum err add_ref(struct parsing *p, const char *where, const json_t *object, bool in_index)
 {
     struct manifest_ref ref;
@@ -142,6 +158,10 @@ static enum err add_ref(struct parsing *p, const char *where, const json_t *obje
     /* An index may list content of other types (build caches do): those are blobs. */
     ref.is_manifest = in_index && manifest_type_parse(ref.media_type, &type);
     ref.optional = !in_index && is_nondistributable(ref.media_type);
+    if (ref.optional && str_eq(ref.media_type, nondistributable[0]))
+        e = check_urls(p, where, object);
+    if (e)
+        return e;
     p->out->refs[p->out->ref_n++] = ref;
     return OK;
 }
@@ -205,7 +225,7 @@ static enum err find_type(struct parsing *p, const json_t *root, str content_typ
     } else {
         *type = json_member(root, "manifests") ? MANIFEST_OCI_INDEX : MANIFEST_OCI_IMAGE;
     }
-    if (content_type.p && !str_eq(content_type, types[*type].text)) {
+    if (content_type.p && !str_eq_nocase(content_type, types[*type].text)) {
         if (declared.p)
             return invalid(p,
                            "the request's Content-Type is %.*s, but the manifest's mediaType is "
