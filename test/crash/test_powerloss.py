@@ -5,7 +5,10 @@ log is replayed up to every sync and every answer, leaving only what was synced;
 on the result and asked for everything that had been acknowledged until then. Then each kind of sync
 is left out in turn, which must make that fail: no sync is there for nothing, and the test has teeth."""
 
+import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -127,9 +130,9 @@ def play(session):
 
 def play_large(session):
     """Enough database pages that the log is copied into the database and begun again."""
-    for seed in range(100, 106):
-        session.manifest("c/c", f"t{seed % 2}", session.image("c/c", seed, pad=3_000_000))
-    for seed in range(200, 203):
+    for seed in range(100, 105):
+        session.manifest("c/c", f"t{seed % 2}", session.image("c/c", seed, pad=2_400_000))
+    for seed in range(200, 202):
         session.manifest("c/c", "small", session.image("c/c", seed))
 
 
@@ -158,6 +161,16 @@ def recording(tmp_path_factory, recorder):
 @pytest.fixture(scope="session")
 def large_recording(tmp_path_factory, recorder):
     return record(tmp_path_factory.mktemp("checkpoint"), recorder, play_large)
+
+
+@pytest.fixture
+def scratch():
+    """Where states are built: hundreds of them, so in memory where there is room. What a sync is
+    worth was decided by the recording; the server's own here need not cost anything."""
+    memory = Path("/dev/shm")
+    path = Path(tempfile.mkdtemp(prefix="berth-", dir=memory if memory.is_dir() else None))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def judge(path, ledger):
@@ -192,8 +205,6 @@ def states(recording, directory, cuts, mode=replay.STRICT, ignore=()):
 
 def failures(recording, directory, cuts, mode=replay.STRICT, ignore=(), first=False):
     """[(cut, what is wrong)], in order; with `first`, stops at the first one."""
-    import shutil
-
     def one(state):
         cut, path, ledger = state
         wrong = judge(path, ledger)
@@ -231,48 +242,49 @@ def last_of_each(recording, cuts):
 
 def test_recording_is_complete(recording):
     """The recorder saw the things it must see: else all of this proves nothing."""
-    assert len(recording.steps) > 25
+    assert len(recording.steps) >= 20
     text = " ".join(recording.labels)
     for word in ("blob file", "-wal", "directory data", "blobs", "uploads"):
         assert word in text, recording.labels
 
 
-def test_synced_is_enough(recording, tmp_path):
+def test_synced_is_enough(recording, scratch):
     cuts = last_of_each(recording, recording.cuts())
     print(f"{len(cuts)} states, {len(recording.records)} records, syncs: {recording.labels}")
-    assert failures(recording, tmp_path, cuts) == []
+    assert failures(recording, scratch, cuts) == []
 
 
 @pytest.mark.parametrize("mode", [replay.NAMES, replay.ALL])
-def test_disks_that_keep_more(recording, tmp_path, mode):
+def test_disks_that_keep_more(recording, scratch, mode):
     """Also in the middle: at writes and renames between the syncs."""
     every = [i + 1 for i, r in enumerate(recording.records) if r.kind != replay.SEND]
-    cuts = every[::max(1, len(every) // 40)] + [len(recording.records)]
-    assert failures(recording, tmp_path, cuts, mode) == []
+    cuts = every[::max(1, len(every) // 120)] + [len(recording.records)]
+    assert failures(recording, scratch, cuts, mode) == []
 
 
-def test_checkpoints(large_recording, tmp_path):
+def test_checkpoints(large_recording, scratch):
     cuts = last_of_each(large_recording, large_recording.cuts())
-    assert failures(large_recording, tmp_path, cuts) == []
+    assert failures(large_recording, scratch, cuts) == []
 
 
-def test_every_sync_is_needed(recording, tmp_path):
+def test_every_sync_is_needed(recording, scratch):
     """Leave out one kind of sync: something acknowledged must be lost."""
     answers = [at + 1 for at, _ in recording.steps]
     needless = []
     for i, label in enumerate(recording.labels):
-        folder = tmp_path / str(i)
+        folder = scratch / str(i)
         folder.mkdir()
         if not failures(recording, folder, answers, ignore=[label], first=True):
             needless.append(label)
-    # The database file itself is only needed once the log is begun again: the next test.
-    assert [label for label in needless if not label.endswith(".db")] == []
+    # The journal is SQLite's, while the new database is not yet in WAL mode: before any answer. The
+    # database file is only needed once the log is begun again: the next test.
+    assert set(needless) <= {"file data/berth.db-journal", "file data/berth.db"}
 
 
-def test_database_syncs_are_needed(large_recording, tmp_path):
+def test_database_syncs_are_needed(large_recording, scratch):
     answers = [at + 1 for at, _ in large_recording.steps]
     for label in ("file data/berth.db", "file data/berth.db-wal"):
         assert label in large_recording.labels, large_recording.labels
-        folder = tmp_path / label.rsplit("/", 1)[1]
+        folder = scratch / label.rsplit("/", 1)[1]
         folder.mkdir()
         assert failures(large_recording, folder, answers, ignore=[label], first=True), label
