@@ -179,6 +179,9 @@ static void close_all(struct serving *s)
 
 static void tell_ready(struct serving *s)
 {
+    if (s->generated_password.p && !isatty(STDOUT_FILENO))
+        LOG(INFO, "admin_password_written",
+            log_str("file", arena_printf(&s->arena, "%.*s/admin-password", STR_ARG(s->conf.data))));
     for (size_t i = 0; http_server_address(s->server, i).p; i++)
         LOG(INFO, "ready", log_str("address", http_server_address(s->server, i)),
             log_str("data", s->conf.data), log_cstr("version", BERTH_VERSION));
@@ -190,9 +193,6 @@ static void tell_ready(struct serving *s)
         .open_to_all = s->conf.auth_anonymous == AUTH_ANONYMOUS_PUSH,
     };
     welcome_print(&welcome, &s->arena);
-    if (s->generated_password.p && !isatty(STDOUT_FILENO))
-        LOG(INFO, "admin_password_written",
-            log_str("file", arena_printf(&s->arena, "%.*s/admin-password", STR_ARG(s->conf.data))));
 }
 
 /* SIGTERM or SIGINT end the wait. SIGHUP asks for a reload; no option of this version can change
