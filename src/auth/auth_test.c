@@ -128,6 +128,9 @@ static void unknown_users_compute_too(void)
     CHECK_INT(passwords_counts(f.auth->passwords).dummies, 1);
     CHECK_INT(verify(&f, basic(&f, "alice", "wrong"), &who), ERR_UNAUTHORIZED);
     CHECK_INT(passwords_counts(f.auth->passwords).computed, 1);
+    /* Nobody is called nothing, and everybody knows. */
+    CHECK_INT(verify(&f, basic(&f, "", "wonderland"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(passwords_counts(f.auth->passwords).dummies, 1);
     fixture_close(&f);
 }
 

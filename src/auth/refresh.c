@@ -73,9 +73,11 @@ static enum err issue_tx(struct db_conn *conn, void *arg)
         return e;
     if (added == 0)
         return ERR_UNAUTHORIZED;
-    return db_exec(conn, Q_REFRESH_TRIM, DB_INT(who->id),
-                   DB_INT(issue->now_us - lifetime_us(issue->auth)), DB_INT(who->epoch),
-                   DB_INT(issue->auth->config.refresh_tokens_max));
+    e = db_exec(conn, Q_REFRESH_SWEEP, DB_INT(who->id),
+                DB_INT(issue->now_us - lifetime_us(issue->auth)), DB_INT(who->epoch));
+    return e ? e
+             : db_exec(conn, Q_REFRESH_TRIM, DB_INT(who->id),
+                       DB_INT(issue->auth->config.refresh_tokens_max));
 }
 
 enum err auth_refresh_issue(struct auth *auth, const struct principal *who, str client_id,
