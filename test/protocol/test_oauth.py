@@ -10,6 +10,7 @@ import threading
 import urllib.parse
 
 import pytest
+import test_hidden as hidden
 
 from lib import raw
 from lib.oci import Client, basic, challenge
@@ -352,6 +353,36 @@ def test_grants_of_hidden_and_missing_are_alike(berth):
         got.append((response.json()["scope"], len(response.body)))
     assert len(set(got)) == 1
     owner.close()
+
+
+def test_hidden_is_missing_to_other_users(berth):
+    """The table of test_hidden, asked by a user: by password, and by tokens for what is asked."""
+    server = berth()
+    owner = Client(server)
+    _, secret = owner.push_image("private/real-repo", "real")
+    owner.push("private/real-repo", hidden.DATA)
+    upload = owner.start("private/real-repo").rsplit("/", 1)[1]
+    owner.close()
+    add_user(server, "bob")
+    bob = Client(server, user="bob")
+    assert bob.push_image("bob/a", "t")
+    real = {**hidden.REAL, "digest": secret, "upload": upload}
+    mount = ("POST", "/v2/bob/x/blobs/uploads/?mount={blob}&from={repo}")
+    for method, target in hidden.REQUESTS + [mount]:
+        for mode in ("basic", "bearer"):
+            def ask(values):
+                scopes = [f"repository:{values['repo']}:pull,push,delete", "repository:bob/x:pull,push"]
+                headers = [("Authorization", basic("bob", PASSWORD))] if mode == "basic" \
+                    else bearer(bob.token(scopes))
+                status, fields, body = hidden.look(bob, method, target, values, headers)
+                started = [(n, re.sub(r"[0-9a-f-]{36}", "UUID", v)) for n, v in fields]
+                return status, started, body
+
+            seen = ask(real)
+            assert seen[0] == (202 if (method, target) == mount else 403 if mode == "basic" else 401)
+            for gone in hidden.GONE:
+                assert ask({**real, **gone}) == seen, (method, target, mode, gone)
+    bob.close()
 
 
 # ---- how refresh tokens end
