@@ -7,6 +7,12 @@ void v2_resume(struct v2_call *call, const struct request *req)
     call->conn = db_reader(call->app->db, req->worker);
 }
 
+struct db_snapshot v2_snapshot(const struct request *req)
+{
+    const struct app *app = req->app;
+    return db_snapshot_begin(db_reader(app->db, req->worker));
+}
+
 static enum err call_new(struct request *req, struct response *res, enum action action,
                          bool management, struct v2_call **ret)
 {

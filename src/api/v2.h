@@ -36,6 +36,10 @@ NODISCARD enum err api_enter(struct request *req, struct response *res, enum act
 NODISCARD enum err v2_enter_registry(struct request *req, struct response *res, enum action action,
                                      struct v2_call **ret);
 
+/* For handlers that only read: from here to the handle's end all statements see one state, and cost
+ * a third of what they cost alone. Taken before v2_enter. */
+struct db_snapshot v2_snapshot(const struct request *req);
+
 /* A sink's finish runs on another worker than its handler did: takes that one's reader. */
 void v2_resume(struct v2_call *call, const struct request *req);
 

@@ -11,11 +11,14 @@ static enum err unknown(struct request *req, const struct v2_call *call)
 
 static enum err blob_get(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
     struct digest digest;
     struct blob blob;
     struct file *file = NULL;
-    enum err e = v2_enter(req, res, ACTION_PULL, &call);
+    enum err e = snapshot.err;
+    if (!e)
+        e = v2_enter(req, res, ACTION_PULL, &call);
     if (!e)
         e = v2_digest(req, req->args[1], &digest);
     if (!e)

@@ -57,11 +57,14 @@ static size_t cut_page(struct response *res, str path, size_t page, const str *n
 
 static enum err tags_get(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
     struct repository repository;
     size_t page, n;
     str *names, last = STR("");
-    enum err e = v2_enter(req, res, ACTION_PULL, &call);
+    enum err e = snapshot.err;
+    if (!e)
+        e = v2_enter(req, res, ACTION_PULL, &call);
     if (!e)
         e = v2_page_size(req, &page);
     if (!e)
@@ -81,10 +84,13 @@ static enum err tags_get(struct request *req, struct response *res)
 
 static enum err catalog_get(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
     size_t page, n;
     str *names, last = STR("");
-    enum err e = v2_enter_registry(req, res, ACTION_CATALOG, &call);
+    enum err e = snapshot.err;
+    if (!e)
+        e = v2_enter_registry(req, res, ACTION_CATALOG, &call);
     if (!e)
         e = v2_page_size(req, &page);
     if (e)

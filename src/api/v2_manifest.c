@@ -43,10 +43,13 @@ static enum err unknown(struct request *req, const struct v2_call *call,
 
 static enum err manifest_get_handler(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
     struct reference reference;
     struct manifest_view view;
-    enum err e = enter(req, res, ACTION_PULL, &call, &reference);
+    enum err e = snapshot.err;
+    if (!e)
+        e = enter(req, res, ACTION_PULL, &call, &reference);
     if (e == ERR_TAG_INVALID) { /* nothing of that name can be there; the text says why */
         req->error.code = ERR_MANIFEST_UNKNOWN;
         return ERR_MANIFEST_UNKNOWN;

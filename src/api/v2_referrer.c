@@ -75,12 +75,15 @@ static enum err write_index(struct v2_call *call, struct referrer_page *page, st
 
 static enum err referrers_get(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
     struct digest subject;
     struct referrer_page page = {.subject = &subject};
     bool more;
     BUF_CLEANUP struct buf out = BUF_INIT(PAGE_BYTES_MAX);
-    enum err e = v2_enter(req, res, ACTION_PULL, &call);
+    enum err e = snapshot.err;
+    if (!e)
+        e = v2_enter(req, res, ACTION_PULL, &call);
     if (!e)
         e = v2_digest(req, req->args[1], &subject);
     if (!e)
