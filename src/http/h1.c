@@ -192,6 +192,8 @@ static struct exchange *exchange_new(struct conn *c)
     x->body_broken = true; /* until a head says how it is framed */
     x->req = (struct request){
         .arena = &x->arena,
+        .admin = c->admin,
+        .admin_uid = c->admin_uid,
         .client = str_make(c->peer_text, c->peer_text_n),
         .local = str_make(c->local_text, c->local_text_n),
         .start_us = clock_mono_us(),
@@ -234,7 +236,7 @@ static void exchange_end(struct conn *c)
 
 /* Life. */
 
-struct conn *conn_new(int fd, const struct address *peer, str local)
+struct conn *conn_new(int fd, const struct address *peer, uint32_t admin_uid, str local)
 {
     struct conn *c = calloc(1, sizeof *c);
     if (!c)
@@ -242,8 +244,12 @@ struct conn *conn_new(int fd, const struct address *peer, str local)
     transport_init_tcp(&c->transport, fd);
     c->watch = (struct watch){.fd = fd, .on_ready = on_ready};
     c->timer.on_expire = on_expire;
-    c->peer = *peer;
-    c->peer_text_n = (uint8_t)address_ip_text(peer, c->peer_text).n;
+    c->admin = !peer;
+    c->admin_uid = admin_uid;
+    if (peer) {
+        c->peer = *peer;
+        c->peer_text_n = (uint8_t)address_ip_text(peer, c->peer_text).n;
+    }
     c->local_text_n = (uint8_t)str_first(local, sizeof c->local_text).n;
     memcpy(c->local_text, local.p, c->local_text_n);
     return c;
@@ -394,7 +400,7 @@ static void take_head(struct exchange *x, const struct h1_head *h)
     x->body_left = h->chunked ? 0 : h->body_bytes;
     x->body_done = h->body_bytes == 0;
     x->body_broken = false;
-    if (x->conn->shard->server->trusted_n > 0)
+    if (x->conn->shard->server->trusted_n > 0 && !x->conn->admin)
         take_forwarded(x);
 }
 

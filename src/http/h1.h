@@ -169,6 +169,8 @@ struct conn {
     char *in;
     size_t in_start, in_n, in_cap, in_charge;
     size_t scanned; /* by h1_head_length */
+    bool admin;     /* over the admin socket, by admin_uid */
+    uint32_t admin_uid;
     uint64_t linger_bytes;
     uint64_t load; /* this connection's part of in_flight_bytes */
     struct address peer;
@@ -178,8 +180,8 @@ struct conn {
 
 /* h1.c: life of a connection, heads, routing, workers */
 
-/* Any thread. Takes over fd. */
-struct conn *conn_new(int fd, const struct address *peer, str local);
+/* Any thread. Takes over fd. `peer` NULL: over the admin socket, by admin_uid. */
+struct conn *conn_new(int fd, const struct address *peer, uint32_t admin_uid, str local);
 /* From now on the connection is the shard's. */
 void conn_adopt(struct shard *s, struct conn *c);
 /* Drops the connection whatever it does; it is freed now or when its worker is back. */

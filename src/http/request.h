@@ -44,6 +44,8 @@ struct request {
     str host;                 /* authority: Host, or a trusted proxy's */
     const struct field *fields;
     size_t field_n;
+    bool admin;               /* over the admin socket, by root or the server's own user */
+    uint32_t admin_uid;       /* which of them */
     str client;               /* address as text, behind trusted proxies; no port */
     str local;                /* address:port the connection arrived at, as text */
     char id[REQUEST_ID_LEN];  /* request id: hexadecimal, in X-Request-Id and the log */

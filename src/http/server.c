@@ -5,6 +5,7 @@
 #include "http/h1.h"
 
 #include "net/listener.h"
+#include "net/unix_socket.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -24,6 +25,7 @@ struct listener {
     struct address address;
     char text[ADDRESS_LEN_MAX];
     size_t text_n;
+    str admin_socket; /* p not NULL: its path; there is no address then */
 };
 
 /* One reactor's watch on one listener. */
@@ -66,17 +68,32 @@ static str local_text(const struct listener *l, int fd, char out[ADDRESS_LEN_MAX
     struct sockaddr_storage sa = {0};
     socklen_t n = sizeof sa;
     struct address local;
-    if (!address_is_any(&l->address) || getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
+    if (l->admin_socket.p || !address_is_any(&l->address) ||
+        getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
         return str_make(l->text, l->text_n);
     address_from_sockaddr(&local, &sa);
     return address_text(&local, out);
+}
+
+/* The socket's mode keeps others out; this holds whatever became of the mode. */
+static bool may_administrate(int fd, uint32_t *uid)
+{
+    return unix_peer_uid(fd, uid) && (*uid == 0 || *uid == geteuid());
 }
 
 static void place(struct acceptor *a, int fd, const struct address *peer)
 {
     char text[ADDRESS_LEN_MAX];
     struct shard *here = a->shard, *target = least_loaded(here->server);
-    struct conn *c = conn_new(fd, peer, local_text(a->listener, fd, text));
+    if (a->listener->admin_socket.p) {
+        if (!may_administrate(fd, &uid)) {
+            close(fd);
+            atomic_fetch_sub(&here->server->connections, 1);
+            return;
+        }
+        peer = NULL;
+    }
+    struct conn *c = conn_new(fd, peer, uid, local_text(a->listener, fd, text));
     count(here->server, HTTP_ACCEPTED);
     atomic_fetch_add_explicit(&target->connections, 1, memory_order_relaxed);
     if (target == here) {
@@ -226,6 +243,20 @@ static void shard_release(struct shard *s)
 /* The server. */
 
 static enum err open_listeners(struct http_server *s, const struct http_config *config,
+static enum err open_admin_socket(struct http_server *s, str path, struct arena *a,
+                                  struct error *why)
+{
+    struct listener *l = &s->listeners[s->listener_n];
+    enum err e = unix_listen(path, &l->fd, a, why);
+    if (e)
+        return e;
+    s->listener_n++;
+    l->admin_socket = path;
+    l->text_n = sizeof "localhost" - 1;
+    memcpy(l->text, "localhost", l->text_n);
+    return OK;
+}
+
                                struct arena *a, struct error *why)
 {
     s->listeners = calloc(config->listen_n, sizeof *s->listeners);
@@ -245,7 +276,7 @@ static enum err open_listeners(struct http_server *s, const struct http_config *
         s->listener_n++;
         l->text_n = address_text(&l->address, l->text).n;
     }
-    return OK;
+    return config->admin_socket.n ? open_admin_socket(s, config->admin_socket, a, why) : OK;
 }
 
 static enum err parse_proxies(struct http_server *s, const struct http_config *config,
@@ -340,7 +371,7 @@ enum err http_server_start(struct http_server *s)
 
 str http_server_address(const struct http_server *s, size_t n)
 {
-    if (n >= s->listener_n)
+    if (n >= s->listener_n || s->listeners[n].admin_socket.p)
         return (str){0};
     return str_make(s->listeners[n].text, s->listeners[n].text_n);
 }
@@ -362,11 +393,15 @@ static void wait_until_drained(struct http_server *s, const struct timespec *unt
 
 static void close_listeners(struct http_server *s)
 {
-    for (size_t i = 0; i < s->listener_n; i++)
-        if (s->listeners[i].fd >= 0)
-            close(s->listeners[i].fd);
-    for (size_t i = 0; i < s->listener_n; i++)
-        s->listeners[i].fd = -1;
+    for (size_t i = 0; i < s->listener_n; i++) {
+        struct listener *l = &s->listeners[i];
+        if (l->fd < 0)
+            continue;
+        if (l->admin_socket.p)
+            unix_unlink(l->admin_socket);
+        close(l->fd);
+        l->fd = -1;
+    }
 }
 
 void http_server_drain(struct http_server *s, uint64_t grace_ms)

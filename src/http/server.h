@@ -26,6 +26,8 @@ struct http_limits {
 struct http_config {
     const str *listen; /* "address:port", "[v6]:port" */
     size_t listen_n;
+    str admin_socket; /* path of a unix socket to listen on as well; n == 0: none. Its requests have
+                         request.admin set. Must outlive the server, which removes it at the end */
     unsigned reactors_n;
     struct http_limits limits;
     const str *trusted_proxies; /* addresses or CIDR blocks */

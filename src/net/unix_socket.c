@@ -97,6 +97,12 @@ enum err unix_listen(str path, int *ret_fd, struct arena *a, struct error *why)
     return OK;
 }
 
+void unix_unlink(str path)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    (void)unlink(arena_cstr(&a, path));
+}
+
 enum err unix_connect(str path, int *ret_fd, struct arena *a, struct error *why)
 {
     struct sockaddr_un sa;

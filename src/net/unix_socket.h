@@ -9,6 +9,9 @@
  * listened on, ERR_EXISTS when something else is there. `why` names the path. */
 NODISCARD enum err unix_listen(str path, int *ret_fd, struct arena *a, struct error *why);
 
+/* Removes the socket; before its descriptor is closed, so that nobody else's is removed. */
+void unix_unlink(str path);
+
 /* A blocking, close-on-exec socket connected to who listens there. ERR_NOT_FOUND when nobody does,
  * ERR_PERMISSION when this user may not. `why` names the path. */
 NODISCARD enum err unix_connect(str path, int *ret_fd, struct arena *a, struct error *why);

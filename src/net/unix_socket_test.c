@@ -81,6 +81,16 @@ static void replaces_what_was_left(void)
     arena_release(&arena);
 }
 
+static void unlinks(void)
+{
+    str path = path_of("unlinks");
+    int fd = listen_at(path, OK);
+    unix_unlink(path);
+    close(fd);
+    CHECK_INT(access(path.p, F_OK), -1);
+    arena_release(&arena);
+}
+
 static void takes_long_paths(void)
 {
     str dir = path_of("");
@@ -125,5 +135,5 @@ static void nobody_there(void)
 }
 
 TESTS({"accepts", accepts}, {"replaces what was left", replaces_what_was_left},
-      {"takes long paths", takes_long_paths}, {"leaves others alone", leaves_others_alone},
-      {"nobody there", nobody_there})
+      {"unlinks", unlinks}, {"takes long paths", takes_long_paths},
+      {"leaves others alone", leaves_others_alone}, {"nobody there", nobody_there})
