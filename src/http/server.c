@@ -84,6 +84,7 @@ static bool may_administrate(int fd, uint32_t *uid)
 static void place(struct acceptor *a, int fd, const struct address *peer)
 {
     char text[ADDRESS_LEN_MAX];
+    uint32_t uid = 0;
     struct shard *here = a->shard, *target = least_loaded(here->server);
     if (a->listener->admin_socket.p) {
         if (!may_administrate(fd, &uid)) {
@@ -242,7 +243,6 @@ static void shard_release(struct shard *s)
 
 /* The server. */
 
-static enum err open_listeners(struct http_server *s, const struct http_config *config,
 static enum err open_admin_socket(struct http_server *s, str path, struct arena *a,
                                   struct error *why)
 {
@@ -257,10 +257,11 @@ static enum err open_admin_socket(struct http_server *s, str path, struct arena 
     return OK;
 }
 
+static enum err open_listeners(struct http_server *s, const struct http_config *config,
                                struct arena *a, struct error *why)
 {
-    s->listeners = calloc(config->listen_n, sizeof *s->listeners);
-    if (!s->listeners && config->listen_n > 0)
+    s->listeners = calloc(config->listen_n + 1, sizeof *s->listeners);
+    if (!s->listeners)
         abort();
     for (size_t i = 0; i < config->listen_n; i++) {
         struct listener *l = &s->listeners[i];
