@@ -116,7 +116,7 @@ def docker(dockerd):
 def storage(name, home, folder, *more):
     base = home / folder
     base.mkdir(exist_ok=True)
-    (base / "auth.json").unlink(missing_ok=True)
+    (base / "auth.json").write_text("{}")
     return Tool(name, [name, "--root", base / "root", "--runroot", base / "run", "--storage-driver",
                        "vfs", *more], base, {"TMPDIR": str(base)})
 
@@ -143,7 +143,7 @@ def skopeo(home):
     needs("skopeo")
     base = home / "skopeo"
     base.mkdir(exist_ok=True)
-    (base / "auth.json").unlink(missing_ok=True)
+    (base / "auth.json").write_text("{}")
     return Tool("skopeo", ["skopeo"], base, {"TMPDIR": str(base)})
 
 

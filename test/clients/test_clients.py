@@ -29,8 +29,8 @@ def podman_facts(podman, name):
 
 
 def buildah_facts(buildah, name):
-    found = json.loads(buildah.run("images", "--json", name))[0]
-    return "sha256:" + found["id"], found["digest"]
+    found = json.loads(buildah.run("images", "--json", "--no-trunc", name))[0]
+    return found["id"] if ":" in found["id"] else "sha256:" + found["id"], found["digest"]
 
 
 @pytest.fixture
@@ -269,7 +269,8 @@ def test_missing_login(docker, podman, buildah, skopeo, server, admin, small, ho
     for what, text in texts.items():
         assert re.search(r"unauthorized|authentication required|access.*denied|docker login", text,
                          re.I), (what, text)
-        assert "EOF" not in text and "unexpected" not in text, (what, text)
+        # podman looks with HEAD, whose answer has no body, and says so besides.
+        assert what == "podman push" or not re.search(r"EOF|unexpected", text), (what, text)
 
 
 def test_unknown_tag(docker, podman, server, admin):
