@@ -198,7 +198,7 @@ void conn_set_load(struct conn *c, uint64_t bytes);
 /* Received, not used up. */
 static inline str conn_input(const struct conn *c)
 {
-    return str_make(c->in + c->in_start, c->in_n);
+    return c->in_n > 0 ? str_make(c->in + c->in_start, c->in_n) : (str){0};
 }
 /* Reads at most n bytes behind the input: result as of transport read. */
 ssize_t conn_fill(struct conn *c, size_t n);

@@ -110,10 +110,10 @@ static void bad_chunks(void)
         CHECK(client_ends(fd));
         close(fd);
     }
+    fixture_stop(&f);
     CHECK_INT(f.aborted, 1);
     CHECK_INT(f.answered_aborts, 1);
     CHECK_INT(f.finished, 0);
-    fixture_stop(&f);
 }
 
 /* Expect: 100-continue. */
@@ -228,10 +228,10 @@ static void streams(void)
     int fd = client_connect(&f);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         check_stream(fd, sizes[i]);
-    CHECK_INT(f.finished, 7);
-    CHECK_INT(f.aborted, 0);
     close(fd);
     fixture_stop(&f);
+    CHECK_INT(f.finished, 7);
+    CHECK_INT(f.aborted, 0);
 }
 
 static void small_streams_take_small_buffers(void)
@@ -239,9 +239,9 @@ static void small_streams_take_small_buffers(void)
     start();
     int fd = client_connect(&f);
     check_stream(fd, 2000);
-    CHECK_INT(f.cap_max, 4096);
     close(fd);
     fixture_stop(&f);
+    CHECK_INT(f.cap_max, 4096);
 }
 
 static void streams_chunked(void)
@@ -317,13 +317,13 @@ static void a_slow_sink_stops_the_reading(void)
     start();
     f.hold = true;
     sender_start(&s, 12000000, 12000000);
-    fixture_wait_held(&f, WINDOW / 2);
+    fixture_wait_held(&f, WINDOW / 4);
     while (fixture_release_next(&f, 1)) {
     }
     sender_finish(&s);
+    fixture_stop(&f);
     CHECK(f.held_bytes_max <= WINDOW);
     CHECK(f.cap_max >= 256 * 1024); /* a fast client came to large buffers */
-    fixture_stop(&f);
 }
 
 /* All bodies together stay within the budget, and every one of them gets through. */
@@ -337,15 +337,15 @@ static void the_budget_is_shared(void)
     f.hold = true;
     for (int i = 0; i < SENDERS; i++)
         sender_start(&senders[i], 2000000, 2000000);
-    fixture_wait_held(&f, BUDGET / 2);
+    fixture_wait_held(&f, BUDGET / 4); /* small buffers count twice: header and data */
     while (fixture_release_next(&f, SENDERS)) {
     }
     for (int i = 0; i < SENDERS; i++)
         sender_finish(&senders[i]);
-    CHECK_INT(f.finished, SENDERS);
-    CHECK(f.held_bytes_max <= BUDGET);
     CHECK(http_server_counter(f.server, HTTP_RECEIVE_PAUSED) > 0);
     fixture_stop(&f);
+    CHECK_INT(f.finished, SENDERS);
+    CHECK(f.held_bytes_max <= BUDGET);
 }
 
 static void disconnects_abort_once(void)
@@ -363,12 +363,11 @@ static void disconnects_abort_once(void)
         while (fixture_release_next(&f, i + 1)) {
         }
         fixture_wait(&f, &f.done, i + 1);
-        CHECK_INT(f.done_status, 0);
     }
+    fixture_stop(&f);
     CHECK_INT(f.aborted, 2);
     CHECK_INT(f.answered_aborts, 0);
     CHECK_INT(f.finished, 0);
-    fixture_stop(&f);
 }
 
 static void a_failing_sink_is_answered(void)
@@ -383,10 +382,10 @@ static void a_failing_sink_is_answered(void)
     CHECK_STR(str_from(r.body), "NO_SPACE: the sink is full");
     CHECK(reply_has(&r, "Connection: close"));
     CHECK(client_ends(fd));
-    CHECK_INT(f.aborted, 1);
-    CHECK_INT(f.answered_aborts, 1);
     close(fd);
     fixture_stop(&f);
+    CHECK_INT(f.aborted, 1);
+    CHECK_INT(f.answered_aborts, 1);
 }
 
 /* Timeouts. */
@@ -405,32 +404,32 @@ static void slow_bodies_are_408(void)
         CHECK(client_ends(fd));
         close(fd);
     }
-    CHECK_INT(f.answered_aborts, 1);
     CHECK_INT(http_server_counter(f.server, HTTP_BODY_LATE), 2);
     fixture_stop(&f);
+    CHECK_INT(f.answered_aborts, 1);
 }
 
 /* While the server does not read, the client is not to blame. Time passes until another
- * connection's head is late, which takes many windows of the body's rate. */
+ * connection's head is late, which takes three windows of the body's rate. */
 static void a_paused_body_is_not_late(void)
 {
     struct sender s;
     struct http_config config = fixture_config();
-    config.limits.body_ms = 40;
-    config.limits.head_ms = 400;
+    config.limits.body_ms = 500;
+    config.limits.head_ms = 1500;
     fixture_start(&f, config, 2, 10);
     f.hold = true;
     sender_start(&s, 8000000, 8000000);
-    fixture_wait_held(&f, WINDOW / 2);
+    fixture_wait_held(&f, WINDOW / 4);
     int other = client_connect(&f);
     client_ask(other, "G", &r, 408);
-    CHECK_INT(f.aborted, 0);
     close(other);
     while (fixture_release_next(&f, 1)) {
     }
     sender_finish(&s);
     CHECK_INT(http_server_counter(f.server, HTTP_BODY_LATE), 0);
     fixture_stop(&f);
+    CHECK_INT(f.aborted, 0);
 }
 
 static void *drain_main(void *arg)
@@ -454,11 +453,11 @@ static void drain_aborts_streams(void)
     while (fixture_release_next(&f, 1)) {
     }
     pthread_join(thread, NULL);
+    close(s.fd);
+    fixture_stop(&f);
     CHECK_INT(f.aborted, 1);
     CHECK_INT(f.answered_aborts, 0);
     CHECK_INT(f.done, 1);
-    close(s.fd);
-    fixture_stop(&f);
 }
 
 /* Small bodies have a share of their own, and what does not fit is refused, not waited for. */
@@ -482,9 +481,13 @@ static void small_bodies_are_bounded(void)
     client_send_bytes(first, bytes, 1);
     client_reply(first, &r, false);
     CHECK_INT(r.status, 200);
-    close(second);
-    second = client_connect(&f);
-    client_ask(second, "POST /sum HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab", &r, 200);
+    do { /* the first one's memory is given back once its answer is out */
+        close(second);
+        second = client_connect(&f);
+        client_send(second, "POST /sum HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab");
+        client_reply(second, &r, false);
+    } while (r.status == 503);
+    CHECK_INT(r.status, 200);
     close(first);
     close(second);
     fixture_stop(&f);
