@@ -24,9 +24,11 @@ class Case:
         values = [r[key] for r in self.rounds.get(peer, []) if key in r]
         return statistics.median(values) if values else None
 
-    def ratio(self, peer, key=None):
-        own, other = self.median("berth", key), self.median(peer, key)
-        return own / other if own is not None and other else None
+    def ratio(self, peer):
+        """Median of the ratios of neighbouring rounds: a slow minute slows both and cancels out."""
+        pairs = zip(self.rounds.get("berth", []), self.rounds.get(peer, []))
+        ratios = [a[self.key] / b[self.key] for a, b in pairs if b[self.key]]
+        return statistics.median(ratios) if ratios else None
 
     def verdict(self):
         """(text, met or None): the target and whether Berth reached it."""
@@ -45,7 +47,9 @@ class Case:
     def as_json(self):
         return {"name": self.name, "unit": self.unit, "compared": self.key,
                 "target": self.target, "met": self.verdict()[1],
-                "median": {p: self.median(p) for p in self.rounds}, "rounds": self.rounds}
+                "median": {p: self.median(p) for p in self.rounds},
+                "ratio": {p: self.ratio(p) for p in self.rounds if p != "berth"},
+                "rounds": self.rounds}
 
 
 def number(value):
