@@ -233,3 +233,14 @@ def run(*args, env=None, timeout=20, stdin=None):
     clean.update(env or {})
     return subprocess.run([str(BINARY), *map(str, args)], env=clean, timeout=timeout, input=stdin,
                           capture_output=True, text=True)
+
+
+def preload(source, directory):
+    """Compiles a C file to a library; the value for LD_PRELOAD."""
+    library = Path(directory) / Path(source).with_suffix(".so").name
+    subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Werror", "-fPIC", "-shared", "-o", library,
+                    source], check=True)
+    needed = subprocess.run(["ldd", BINARY], capture_output=True, text=True).stdout
+    # AddressSanitizer insists on coming first.
+    first = [line.split("=>")[1].split()[0] for line in needed.splitlines() if "libasan" in line]
+    return ":".join([*first, str(library)])
