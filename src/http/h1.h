@@ -1,4 +1,4 @@
-/* HTTP/1.1 connections. Private to server.c, h1*.c and send.c.
+/* HTTP/1.1 connections. Private to server.c, conn.c, h1*.c and send.c.
  *
  * A connection belongs to one reactor and is a list of named steps: IDLE, HEAD, maybe BODY or
  * STREAM, WORK on a worker, SEND, then IDLE again, LINGER or END. Each step is a function that goes
@@ -178,7 +178,7 @@ struct conn {
     char peer_text[ADDRESS_LEN_MAX], local_text[ADDRESS_LEN_MAX];
 };
 
-/* h1.c: life of a connection, heads, routing, workers */
+/* conn.c: life, events, input */
 
 /* Any thread. Takes over fd. `peer` NULL: over the admin socket, by admin_uid. */
 struct conn *conn_new(int fd, const struct address *peer, uint32_t admin_uid, str local);
@@ -211,6 +211,11 @@ void conn_put_back(struct conn *c, str bytes);
 /* The client is not there any more: ends what is going on. */
 bool h1_gone(struct conn *c);
 bool h1_stay(struct conn *c);
+
+/* h1.c: heads, routing, handlers */
+
+/* Reports the exchange as done and gives it back, if there is one. */
+void exchange_end(struct conn *c);
 /* Responds with an error. */
 bool h1_refuse(struct conn *c, enum err e);
 /* Sends x->res, after the rest of a small body, else with the end of the connection. */

@@ -140,23 +140,20 @@ bool h1_discard_begin(struct conn *c)
 static enum err reserve(struct conn *c, size_t n)
 {
     struct exchange *x = c->x;
-    size_t need = x->small.n + n, first = SCRATCH_BYTES;
-    if (!x->chunked && x->body_left + need < first)
-        first = (size_t)x->body_left + need;
-    if (need > x->small_charge) {
-        size_t target = x->small_charge ? 2 * x->small_charge : first;
-        target = target > need ? target : need;
-        target = target < x->small.limit ? target : x->small.limit;
-        if (!budget_take_small(&c->shard->server->budget, x->small_charge,
-                               target - x->small_charge)) {
-            count(c->shard->server, HTTP_RECEIVE_REFUSED);
-            return ERR_OVERLOADED;
-        }
-        x->small_charge = target;
-        if (!buf_room(&x->small, target - x->small.n))
-            return ERR_INTERNAL;
+    size_t need = x->small.n + n;
+    if (need <= x->small_charge)
+        return OK;
+    size_t target = 2 * x->small_charge;
+    if (target == 0 && x->body_left <= SCRATCH_BYTES)
+        target = need + (size_t)x->body_left; /* 0 left when chunked */
+    target = target > need ? target : need;
+    target = target < x->small.limit ? target : x->small.limit;
+    if (!budget_take_small(&c->shard->server->budget, x->small_charge, target - x->small_charge)) {
+        count(c->shard->server, HTTP_RECEIVE_REFUSED);
+        return ERR_OVERLOADED;
     }
-    return OK;
+    x->small_charge = target;
+    return buf_room(&x->small, target - x->small.n) ? OK : ERR_INTERNAL;
 }
 
 static enum err take_input(struct conn *c)

@@ -1,0 +1,231 @@
+/* A connection as the reactor sees it: its steps run, its events, timer and input, and its life
+ * from adoption to end. What the steps do is in h1.c, h1_body.c and send.c. */
+#include "http/h1.h"
+
+#include <stdlib.h>
+
+/* Ten thousand idle connections are ten megabytes, not more. */
+_Static_assert(sizeof(struct conn) < 1024, "an idle connection is small");
+
+static const struct {
+    bool (*run)(struct conn *c);
+    bool (*late)(struct conn *c);
+} steps[] = {
+#define X(name, run, late) {run, late},
+    H1_STEP_TABLE(X)
+#undef X
+};
+
+void conn_run(struct conn *c)
+{
+    c->waiting = false;
+    while (steps[c->step].run(c)) {
+    }
+}
+
+static void on_ready(struct watch *w, uint32_t events)
+{
+    struct conn *c = (struct conn *)((char *)w - offsetof(struct conn, watch));
+    if (events & ~(uint32_t)EPOLLOUT)
+        c->can_read = true;
+    if (c->waiting)
+        conn_run(c);
+    else /* interest that was left in place in the hope that nothing would come */
+        reactor_unwatch(c->shard->reactor, w);
+}
+
+static void on_expire(struct timer *t)
+{
+    struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, timer));
+    if (steps[c->step].late(c))
+        conn_run(c);
+}
+
+bool conn_wait(struct conn *c, uint32_t events)
+{
+    c->waiting = true;
+    return reactor_watch(c->shard->reactor, &c->watch, events) == OK ? false : h1_gone(c);
+}
+
+void conn_set_timer(struct conn *c, uint64_t ms)
+{
+    reactor_timer_set(c->shard->reactor, &c->timer, ms);
+}
+
+void conn_cancel_timer(struct conn *c)
+{
+    reactor_timer_cancel(c->shard->reactor, &c->timer);
+}
+
+void conn_set_load(struct conn *c, uint64_t bytes)
+{
+    /* This thread is the only writer. */
+    uint64_t sum = atomic_load_explicit(&c->shard->in_flight_bytes, memory_order_relaxed);
+    atomic_store_explicit(&c->shard->in_flight_bytes, sum - c->load + bytes, memory_order_relaxed);
+    c->load = bytes;
+}
+
+/* Input. */
+
+static bool in_scratch(const struct conn *c)
+{
+    return c->in == c->shard->scratch;
+}
+
+static void release_input(struct conn *c)
+{
+    if (!in_scratch(c))
+        free(c->in);
+    budget_give_small(&c->shard->server->budget, c->in_charge);
+    c->in = NULL;
+    c->in_start = c->in_n = c->in_cap = c->in_charge = 0;
+}
+
+void conn_consume(struct conn *c, size_t n)
+{
+    c->in_start += n;
+    c->in_n -= n;
+    c->scanned = 0;
+    if (c->in_n == 0)
+        release_input(c);
+}
+
+void conn_put_back(struct conn *c, str bytes)
+{
+    c->in = malloc(bytes.n);
+    if (!c->in)
+        abort();
+    memcpy(c->in, bytes.p, bytes.n);
+    c->in_start = 0;
+    c->in_n = c->in_cap = bytes.n;
+}
+
+void conn_keep(struct conn *c)
+{
+    if (c->in_n > 0 && in_scratch(c))
+        conn_put_back(c, conn_input(c));
+}
+
+static void append_input(struct conn *c, const char *bytes, size_t n)
+{
+    if (c->in_cap - c->in_n < n) {
+        size_t cap = 2 * c->in_cap > c->in_n + n ? 2 * c->in_cap : c->in_n + n;
+        char *p = malloc(cap);
+        if (!p)
+            abort();
+        memcpy(p, c->in + c->in_start, c->in_n);
+        free(c->in);
+        c->in = p;
+        c->in_cap = cap;
+    } else if (c->in_start > 0) {
+        memmove(c->in, c->in + c->in_start, c->in_n);
+    }
+    c->in_start = 0;
+    memcpy(c->in + c->in_n, bytes, n);
+    c->in_n += n;
+}
+
+ssize_t conn_fill(struct conn *c, size_t n)
+{
+    char *scratch = c->shard->scratch;
+    if (n > SCRATCH_BYTES)
+        n = SCRATCH_BYTES;
+    ssize_t got = c->transport.ops->read(&c->transport, scratch, n);
+    /* A short read has emptied the socket; what comes later is a new event. */
+    c->can_read = got == (ssize_t)n;
+    if (got <= 0)
+        return got;
+    if (c->in_n > 0) {
+        append_input(c, scratch, (size_t)got);
+    } else {
+        c->in = scratch;
+        c->in_start = 0;
+        c->in_n = c->in_cap = (size_t)got;
+    }
+    return got;
+}
+
+/* Life. */
+
+struct conn *conn_new(int fd, const struct address *peer, uint32_t admin_uid, str local)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (!c)
+        abort();
+    transport_init_tcp(&c->transport, fd);
+    c->watch = (struct watch){.fd = fd, .on_ready = on_ready};
+    c->timer.on_expire = on_expire;
+    c->admin = !peer;
+    c->admin_uid = admin_uid;
+    if (peer) {
+        c->peer = *peer;
+        c->peer_text_n = (uint8_t)address_ip_text(peer, c->peer_text).n;
+    }
+    c->local_text_n = (uint8_t)str_first(local, sizeof c->local_text).n;
+    memcpy(c->local_text, local.p, c->local_text_n);
+    return c;
+}
+
+void conn_adopt(struct shard *s, struct conn *c)
+{
+    c->shard = s;
+    c->next = s->conns;
+    c->link = &s->conns;
+    if (c->next)
+        c->next->link = &c->next;
+    s->conns = c;
+    conn_run(c);
+}
+
+bool h1_end(struct conn *c)
+{
+    struct http_server *server = c->shard->server;
+    exchange_end(c);
+    release_input(c);
+    conn_set_load(c, 0);
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    atomic_fetch_sub_explicit(&c->shard->connections, 1, memory_order_relaxed);
+    free(c);
+    if (atomic_fetch_sub(&server->connections, 1) == 1) {
+        pthread_mutex_lock(&server->lock);
+        pthread_cond_broadcast(&server->changed);
+        pthread_mutex_unlock(&server->lock);
+    }
+    return false;
+}
+
+static void close_socket(struct conn *c)
+{
+    if (c->gone)
+        return;
+    c->gone = true;
+    conn_cancel_timer(c);
+    reactor_unwatch(c->shard->reactor, &c->watch);
+    c->transport.ops->close(&c->transport);
+}
+
+bool h1_gone(struct conn *c)
+{
+    struct exchange *x = c->x;
+    close_socket(c);
+    if (x && x->away) /* on its return the step finds the connection gone */
+        return false;
+    if (x && x->sink)
+        return h1_stream_end(c, ERR_CLOSED);
+    c->step = STEP_END;
+    return true;
+}
+
+bool h1_stay(struct conn *c)
+{
+    (void)c;
+    return false;
+}
+
+void conn_kill(struct conn *c)
+{
+    if (!c->gone && h1_gone(c))
+        conn_run(c);
+}
