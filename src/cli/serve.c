@@ -1,8 +1,8 @@
 /* berth serve: builds the program's parts in dependency order, runs until a signal, takes them down
  * in reverse. */
-#include "api/app.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/app.h"
 #include "cli/data_dir.h"
 #include "cli/options.h"
 #include "cli/welcome.h"
@@ -32,12 +32,6 @@ static unsigned cores(void)
     return n < 1 ? 1 : (unsigned)n;
 }
 
-static unsigned workers_n(const struct conf *conf)
-{
-    unsigned automatic = 4 * cores() > 16 ? 4 * cores() : 16;
-    return conf->threads_workers ? (unsigned)conf->threads_workers : automatic;
-}
-
 /* Each connection is a descriptor, and so is each file being sent. */
 static void raise_file_limit(void)
 {
@@ -47,40 +41,6 @@ static void raise_file_limit(void)
         if (setrlimit(RLIMIT_NOFILE, &limit))
             LOG(WARN, "file_limit_not_raised", log_int("limit", (int64_t)limit.rlim_cur));
     }
-}
-
-static enum err open_store(struct serving *s)
-{
-    const struct conf *conf = &s->conf;
-    struct registry *registry = &s->app.registry;
-    enum err e = data_dir_take(conf->data, &s->arena, &s->lock_fd, &s->why);
-    if (!e)
-        e = db_open(&s->app.db, conf->data, workers_n(conf), &s->arena, &s->why);
-    if (!e)
-        e = store_open(&registry->store, conf->data, &s->arena, &s->why);
-    registry->db = s->app.db;
-    registry->new_projects_public = conf->auth_anonymous != AUTH_ANONYMOUS_NONE;
-    registry->blob_bytes_max = conf->limits_blob_bytes;
-    registry->uploads_max = conf->limits_uploads;
-    return e;
-}
-
-static enum err open_auth(struct serving *s)
-{
-    const struct conf *conf = &s->conf;
-    const struct auth_config config = {
-        .anonymous = (enum auth_anonymous)conf->auth_anonymous,
-        .token_lifetime_ms = conf->auth_token_lifetime_ms,
-        .bcrypt_cost = (unsigned)conf->auth_bcrypt_cost,
-        .password_checks_max = (unsigned)conf->auth_password_checks,
-        .password_queue_max =
-            conf->auth_password_queue ? (unsigned)conf->auth_password_queue : workers_n(conf) / 2,
-        .password_cache_ms = conf->auth_password_cache_ms,
-        .create_on_push = conf->projects_create_on_push,
-        .refresh_lifetime_ms = conf->auth_refresh_lifetime_ms,
-        .refresh_tokens_max = (unsigned)conf->auth_refresh_tokens,
-    };
-    return auth_new(&s->app.auth, s->app.db, &config);
 }
 
 /* The public project `library` and the user admin. On every start: what is there stays. */
@@ -129,13 +89,14 @@ static struct http_limits limits(const struct conf *conf)
 static enum err open_server(struct serving *s)
 {
     const struct conf *conf = &s->conf;
-    enum err e = pool_new(&s->app.registry.pool, workers_n(conf), (unsigned)conf->limits_queue);
+    enum err e = pool_new(&s->app.registry.pool, app_workers_n(conf), (unsigned)conf->limits_queue);
     if (e)
         return e;
     s->app.registry.uploads = upload_table_new(s->app.registry.store, UPLOADS_IDLE_MAX);
     const struct http_config config = {
         .listen = conf->listen.items,
         .listen_n = conf->listen.n,
+        .admin_socket = app_admin_socket(conf, &s->arena),
         .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cores(),
         .limits = limits(conf),
         .trusted_proxies = conf->server_trusted_proxies.items,
@@ -152,9 +113,8 @@ static enum err open_server(struct serving *s)
 
 static enum err open_all(struct serving *s)
 {
-    enum err e = open_store(s);
-    if (!e)
-        e = open_auth(s);
+    enum err e =
+        app_open(&s->app, &s->conf, app_workers_n(&s->conf), &s->lock_fd, &s->arena, &s->why);
     if (!e)
         e = first_start(s);
     if (!e)
@@ -168,12 +128,7 @@ static void close_all(struct serving *s)
     if (s->app.registry.pool)
         pool_free(s->app.registry.pool);
     upload_table_free(s->app.registry.uploads);
-    auth_free(s->app.auth);
-    store_close(s->app.registry.store);
-    if (s->app.db)
-        db_close(s->app.db);
-    if (s->lock_fd >= 0)
-        close(s->lock_fd);
+    app_close(&s->app, &s->lock_fd);
     log_thread_stop();
 }
 
@@ -241,7 +196,6 @@ static int run(struct serving *s)
 int cmd_serve(int argc, char **argv)
 {
     struct serving s = {.lock_fd = -1};
-    s.app.conf = &s.conf;
     int status = 0;
     if (cli_conf(argc, argv, &s.arena, &s.conf, &status))
         status = run(&s);

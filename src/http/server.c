@@ -248,8 +248,11 @@ static enum err open_admin_socket(struct http_server *s, str path, struct arena 
 {
     struct listener *l = &s->listeners[s->listener_n];
     enum err e = unix_listen(path, &l->fd, a, why);
-    if (e)
+    if (e) {
+        why->message =
+            arena_printf(a, "%.*s; choose another admin.socket", STR_ARG(why->message));
         return e;
+    }
     s->listener_n++;
     l->admin_socket = path;
     l->text_n = sizeof "localhost" - 1;

@@ -1,0 +1,68 @@
+#include "cli/app.h"
+
+#include "cli/data_dir.h"
+
+#include <unistd.h>
+
+unsigned app_workers_n(const struct conf *conf)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned automatic = cores > 4 ? 4 * (unsigned)cores : 16;
+    return conf->threads_workers ? (unsigned)conf->threads_workers : automatic;
+}
+
+static enum err open_auth(struct app *app)
+{
+    const struct conf *conf = app->conf;
+    const struct auth_config config = {
+        .anonymous = (enum auth_anonymous)conf->auth_anonymous,
+        .token_lifetime_ms = conf->auth_token_lifetime_ms,
+        .bcrypt_cost = (unsigned)conf->auth_bcrypt_cost,
+        .password_checks_max = (unsigned)conf->auth_password_checks,
+        .password_queue_max = conf->auth_password_queue ? (unsigned)conf->auth_password_queue
+                                                        : app_workers_n(conf) / 2,
+        .password_cache_ms = conf->auth_password_cache_ms,
+        .create_on_push = conf->projects_create_on_push,
+        .refresh_lifetime_ms = conf->auth_refresh_lifetime_ms,
+        .refresh_tokens_max = (unsigned)conf->auth_refresh_tokens,
+    };
+    return auth_new(&app->auth, app->db, &config);
+}
+
+enum err app_open(struct app *app, const struct conf *conf, unsigned readers_n, int *lock_fd,
+                  struct arena *a, struct error *why)
+{
+    struct registry *registry = &app->registry;
+    app->conf = conf;
+    enum err e = data_dir_take(conf->data, a, lock_fd, why);
+    if (!e)
+        e = db_open(&app->db, conf->data, readers_n, a, why);
+    if (!e)
+        e = store_open(&registry->store, conf->data, a, why);
+    registry->db = app->db;
+    registry->new_projects_public = conf->auth_anonymous != AUTH_ANONYMOUS_NONE;
+    registry->blob_bytes_max = conf->limits_blob_bytes;
+    registry->uploads_max = conf->limits_uploads;
+    return e ? e : open_auth(app);
+}
+
+void app_close(struct app *app, int *lock_fd)
+{
+    auth_free(app->auth);
+    store_close(app->registry.store);
+    if (app->db)
+        db_close(app->db);
+    if (*lock_fd >= 0)
+        close(*lock_fd);
+    *lock_fd = -1;
+}
+
+str app_admin_socket(const struct conf *conf, struct arena *a)
+{
+    str path = conf->admin_socket;
+    if (str_eq(path, STR("none")))
+        return (str){0};
+    if (str_starts(path, STR("/")))
+        return path;
+    return arena_printf(a, "%.*s/%.*s", STR_ARG(conf->data), STR_ARG(path));
+}
