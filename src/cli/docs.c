@@ -109,11 +109,18 @@ static void man_command(struct buf *out, const struct command *c)
     }
 }
 
-/* One entry for each flag but --help. */
-static void man_flags(struct buf *out, const struct flag *table)
+static bool has_flag(const struct flag *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0)
+        table++;
+    return table->name;
+}
+
+/* One entry for each flag that is not explained yet: --help never is. */
+static void man_flags(struct buf *out, const struct flag *table, const struct flag *explained)
 {
     for (const struct flag *f = table; f->name; f++) {
-        if (strcmp(f->name, "help") == 0)
+        if (has_flag(explained, f->name))
             continue;
         buf_printf(out, ".TP\n\\fB\\-\\-%s\\fR", f->name);
         if (f->value)
@@ -169,8 +176,9 @@ void docs_man(struct buf *out)
     for (const struct command *c = commands; c->name; c++)
         man_command(out, c);
     buf_add(out, STR(".SH FLAGS\n"));
-    man_flags(out, conf_flags);
-    man_flags(out, help_flags);
+    man_flags(out, conf_flags, no_flags);
+    man_flags(out, tag_flags, conf_flags);
+    man_flags(out, help_flags, no_flags);
     buf_add(out, STR(".SH CONFIGURATION\n"));
     man_text(out, man_configuration);
     buf_add(out, STR(".SH OPTIONS\n"));

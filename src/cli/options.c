@@ -6,26 +6,58 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Rows that several tables have. */
+#define FLAG_CONFIG                                                                                \
+    {                                                                                              \
+        "config", "FILE",                                                                          \
+            "Read the configuration file FILE. Without it, the one that the environment variable " \
+            "BERTH_CONFIG names; without both, none.",                                             \
+            false                                                                                  \
+    }
+#define FLAG_DATA                                                                     \
+    {                                                                                 \
+        "data", "DIR", "Keep everything in the directory DIR: --set data=DIR.", false \
+    }
+#define FLAG_SET                                                                     \
+    {                                                                                \
+        "set", "KEY=VALUE", "Set an option. \"berth help options\" lists all.", true \
+    }
+#define FLAG_HELP                               \
+    {                                           \
+        "help", NULL, "Print this help.", false \
+    }
+
 const struct flag conf_flags[] = {
-    {"config", "FILE",
-     "Read the configuration file FILE. Without it, the one that the environment variable "
-     "BERTH_CONFIG names; without both, none.",
-     false},
-    {"data", "DIR", "Keep everything in the directory DIR: --set data=DIR.", false},
+    FLAG_CONFIG,
+    FLAG_DATA,
     {"listen", "ADDR:PORT",
      "Listen on this address: --set listen=ADDR:PORT. Repeat it for several addresses.", true},
-    {"set", "KEY=VALUE", "Set an option. \"berth help options\" lists all.", true},
-    {"help", NULL, "Print this help.", false},
+    FLAG_SET,
+    FLAG_HELP,
+    {0}};
+
+const struct flag tag_flags[] = {
+    {"at", "TIME|DIGEST",
+     "What to restore: what the tag pointed at then, or a digest it pointed at. A time is written "
+     "2026-01-31T12:00:00Z, with an offset such as +01:00 in place of Z, or 2026-01-31, which is "
+     "its first moment in UTC.",
+     false},
+    {"limit", "N", "Show the N newest lifetimes. Without it 100; 0: all.", false},
+    {"json", NULL, "Print JSON.", false},
+    FLAG_CONFIG,
+    FLAG_DATA,
+    FLAG_SET,
+    FLAG_HELP,
     {0}};
 
 const struct flag help_flags[] = {
     {"markdown", NULL, "Print the reference of all options as Markdown.", false},
     {"man", NULL, "Print the manual page.", false},
     {"example", NULL, "Print a configuration file with every option in it.", false},
-    {"help", NULL, "Print this help.", false},
+    FLAG_HELP,
     {0}};
 
-const struct flag no_flags[] = {{"help", NULL, "Print this help.", false}, {0}};
+const struct flag no_flags[] = {FLAG_HELP, {0}};
 
 static void warn(str line, void *arg)
 {

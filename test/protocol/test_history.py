@@ -1,14 +1,21 @@
-"""Tag history at /api/berth/v1/: the log, what a tag was at a time, restore."""
+"""Tag history: the log, what a tag was at a time, restore; at /api/berth/v1/ and as commands."""
 
 import ctypes
 import json
+import os
+import pty
+import socket
 import sqlite3
+import stat
+import subprocess
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
 
 import pytest
 
+from lib import raw
 from lib.oci import IMAGE, Client, basic, digest
+from lib.server import BINARY, run
 
 REPO = "team/app"
 JSON = [("Content-Type", "application/json")]
@@ -384,3 +391,260 @@ def test_the_access_log_tells_who(server, boss, images):
     response = boss.get(path("logged"))
     line = server.access(response.header("x-request-id"))
     assert (line["principal"], line["repository"], line["status"]) == ("admin", REPO, "200")
+
+
+# ---- the commands
+
+def tag(server, *args, status=0, **more):
+    """Runs berth tag; its output, or, when it should fail, its one line of error."""
+    done = run("tag", *args, "--data", server.data, **more)
+    assert done.returncode == status, done
+    if status == 0:
+        assert done.stderr == ""
+        return done.stdout
+    assert done.stdout == "" and done.stderr.startswith("berth: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr.strip()
+
+
+@pytest.fixture(params=["running", "stopped"])
+def shop(request, berth):
+    """(server, digests): a registry with history, running or not."""
+    server = berth()
+    client = Client(server, mode="basic")
+    digests = [client.push_image(REPO, "prod", seed=seed)[1] for seed in range(3)]
+    digests.append(client.push_image(REPO, seed="gone")[1])
+    move(client, "lost", client.push_image(REPO, "lost", seed="lost1"))
+    lost = client.push_image(REPO, "lost", seed="lost2")[1]
+    delete(client, lost)
+    client.push_image(REPO, "old", seed=0)
+    delete(client, "old")
+    client.close()
+    server.lost = lost
+    if request.param == "stopped":
+        server.stop()
+    return server, digests
+
+
+def columns(text):
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_command_log(shop):
+    server, digests = shop
+    rows = columns(tag(server, "log", "team/app:prod"))
+    assert [r[4] for r in rows] == digests[2::-1]
+    assert [r[5] for r in rows] == ["kept"] * 3
+    assert [r[1] for r in rows] == ["-", rows[0][0], rows[1][0]]
+    assert [(r[2], r[3]) for r in rows] == [("admin", "-"), ("admin", "admin"), ("admin", "admin")]
+    assert columns(tag(server, "log", "team/app:prod", "--limit", "2")) == rows[:2]
+    assert columns(tag(server, "log", "team/app:prod", "--limit=0")) == rows
+    page = tag(server, "log", "team/app:prod", "--set", "limits.page=1")
+    assert columns(page) == rows
+    answer = json.loads(tag(server, "log", "team/app:prod", "--json"))
+    assert (answer["repository"], answer["tag"]) == (REPO, "prod")
+    assert [r["digest"] for r in answer["history"]] == digests[2::-1]
+    assert answer["history"][0]["until"] is None and answer["history"][0]["media_type"] == IMAGE
+    row, _ = columns(tag(server, "log", "team/app:lost"))
+    assert row[4:] == [server.lost, "deleted"]
+
+
+def test_command_pages(berth):
+    server = berth({"limits.page": "2"})
+    client = Client(server, mode="basic")
+    digests = [client.push_image(REPO, "prod", seed=seed)[1] for seed in range(5)]
+    client.close()
+    for limit, n in (("0", 5), ("5", 5), ("4", 4), ("3", 3), ("1", 1), ("100", 5)):
+        rows = columns(tag(server, "log", "team/app:prod", "--limit", limit))
+        assert [r[4] for r in rows] == digests[::-1][:n]
+
+
+def test_command_table(shop):
+    server, digests = shop
+    main, side = pty.openpty()
+    process = subprocess.Popen([str(BINARY), "tag", "log", "team/app:old", "--data", str(server.data)],
+                               stdout=side, stderr=subprocess.PIPE)
+    assert process.wait(20) == 0, process.stderr.read()
+    process.stderr.close()
+    os.close(side)
+    text = os.read(main, 65536).decode()
+    os.close(main)
+    heading, row = text.splitlines()
+    assert heading.split() == ["FROM", "UNTIL", "BY", "DIGEST"]
+    assert row.endswith(f"admin  {digests[0]}  tag deleted by admin")
+
+
+def test_command_restore(shop):
+    server, digests = shop
+    rows = columns(tag(server, "log", "team/app:prod"))
+    said = tag(server, "restore", "team/app:prod", "--at", rows[2][0])
+    assert said == f"team/app:prod points again at {digests[0]}\n"
+    said = tag(server, "restore", "team/app:prod", "--at", digests[0])
+    assert said == f"team/app:prod points already at {digests[0]}\n"
+    answer = json.loads(tag(server, "restore", "team/app:prod", "--json", f"--at={digests[1]}"))
+    assert answer == {"repository": REPO, "tag": "prod", "digest": digests[1], "changed": True}
+    old, = columns(tag(server, "log", "team/app:old"))
+    tag(server, "restore", "team/app:old", "--at", old[0])
+    me = f"uid:{os.geteuid()}"
+    rows = columns(tag(server, "log", "team/app:prod"))
+    assert [r[4] for r in rows] == [digests[i] for i in (1, 0, 2, 1, 0)]
+    assert [r[2] for r in rows] == [me, me, "admin", "admin", "admin"]
+    if not server.running():
+        server.start()
+    client = Client(server)
+    assert digest(client.manifest(REPO, "prod").body) == digests[1]
+    assert digest(client.manifest(REPO, "old").body) == digests[0]
+    client.close()
+
+
+@pytest.mark.parametrize("args, said", [
+    (["log", "team/app:porod"], "team/app has no tag porod, and no history of one; near ones: prod"),
+    (["log", "team/none:prod"], "repository team/none does not exist"),
+    (["log", "none:prod"], "repository none does not exist"),
+    (["restore", "team/app:prod", "--at", "2020-01-01"], "the history of tag prod begins at "),
+    (["restore", "team/app:none", "--at", "2020-01-01"], "team/app has no tag none"),
+    (["restore", "team/app:prod", "--at", digest(b"x")], "tag prod never pointed at sha256:"),
+    (["restore", "team/app:prod", "--at", "gone"], "tag prod never pointed at sha256:"),
+    (["restore", "team/app:lost", "--at", "lost"], "was deleted from team/app: push it again first"),
+    (["restore", "team/app:old", "--at", "2999-01-01"],
+     "tag old pointed at nothing at 2999-01-01T00:00:00.000000Z: it was deleted"),
+])
+def test_command_fails(shop, args, said):
+    server, digests = shop
+    names = {"gone": digests[3], "lost": server.lost}
+    assert said in tag(server, *(names.get(a, a) for a in args), status=1)
+
+
+@pytest.mark.parametrize("args, said", [
+    ([], '"log" or "restore" expected'),
+    (["show", "a:b"], '"log" or "restore" expected, not "show"'),
+    (["log"], "which?"),
+    (["log", "app"], '"app" has no tag'),
+    (["log", "localhost:5000/team/app"], "has no tag"),
+    (["log", "localhost:5000/team/app:prod"], "without the registry's address"),
+    (["log", "app@sha256:" + "0" * 64], "names a digest"),
+    (["log", "App:x"], "App"),
+    (["log", "app:.x"], "no valid tag"),
+    (["log", "app:x", "app:y"], "unexpected argument"),
+    (["log", "app:x", "--at", "2020-01-01"], "--at belongs to"),
+    (["log", "app:x", "--limit", "ten"], "no whole number"),
+    (["restore", "app:x"], "--at TIME or --at DIGEST"),
+    (["restore", "app:x", "--limit", "1", "--at", "2020-01-01"], "--limit belongs to"),
+    (["restore", "app:x", "--at", "yesterday"], "neither a time"),
+    (["restore", "app:x", "--at", "2020-01-01T00:00:00"], "neither a time"),
+    (["restore", "app:x", "--at", "sha256:" + "A" * 64], "neither a time"),
+    (["restore", "app:x", "--at", ""], "neither a time"),
+    (["log", "app:x", "--liimt", "1"], "did you mean --limit?"),
+])
+def test_command_mistakes(tmp_path, args, said):
+    done = run("tag", *args, "--data", tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_no_registry_there(tmp_path):
+    for missing in (tmp_path, tmp_path / "none"):
+        done = run("tag", "log", "app:x", "--data", missing)
+        assert done.returncode == 1
+        assert done.stderr == f"berth: there is no registry in {missing}; name its directory with --data\n"
+    assert os.listdir(tmp_path) == []
+
+
+# ---- the admin socket
+
+def knock(path, data):
+    """One exchange over a unix socket: all that comes back."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(15)
+        sock.connect(str(path))
+        sock.sendall(data)
+        parts = []
+        while part := sock.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def test_admin_socket(berth):
+    server = berth({"server.trusted_proxies": "0.0.0.0/0"})
+    client = Client(server, mode="basic")
+    client.push_image("private/app", "t")
+    client.close()
+    path_ = server.data / "admin.sock"
+    mode = os.stat(path_).st_mode
+    assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
+    end = [("Connection", "close"), ("X-Forwarded-For", "203.0.113.9")]
+    target = path("t", repo="private/app")
+    assert knock(path_, raw.request("GET", target, end)).startswith(b"HTTP/1.1 200 ")
+    wrong = end + [("Authorization", basic("admin", "wrong"))]
+    assert knock(path_, raw.request("GET", target, wrong)).startswith(b"HTTP/1.1 401 ")
+    line = next(f for f in server.events("request") if f["path"] == target and f["status"] == "200")
+    assert line["principal"] == f"uid:{os.geteuid()}" and "client" not in line
+    # the same request over TCP is nobody's, whatever it claims
+    claims = [("X-Forwarded-For", "unix:"), ("Forwarded", "for=unix:")]
+    response = raw.exchange(server.address, raw.request("GET", target, claims))
+    assert response.status == 401
+    server.stop()
+    assert not path_.exists()
+    server.start()
+    server.kill()
+    assert path_.exists()  # left behind
+    server.start()
+    assert knock(path_, raw.request("GET", target, end)).startswith(b"HTTP/1.1 200 ")
+
+
+def test_admin_socket_elsewhere(berth, tmp_path):
+    elsewhere = tmp_path / "here.sock"
+    server = berth({"admin.socket": elsewhere})
+    client = Client(server, mode="basic")
+    client.push_image(REPO, "t")
+    client.close()
+    assert not (server.data / "admin.sock").exists()
+    assert "nobody answers at" in tag(server, "log", "team/app:t", status=1)
+    assert len(columns(tag(server, "log", "team/app:t", "--set", f"admin.socket={elsewhere}"))) == 1
+
+
+def test_no_admin_socket(berth):
+    server = berth({"admin.socket": "none"})
+    client = Client(server, mode="basic")
+    client.push_image(REPO, "t")
+    client.close()
+    assert not (server.data / "admin.sock").exists()
+    said = tag(server, "log", "team/app:t", "--set", "admin.socket=none", status=1)
+    assert "nobody answers at its admin socket" in said
+    server.stop()
+    assert len(columns(tag(server, "log", "team/app:t", "--set", "admin.socket=none"))) == 1
+
+
+def test_admin_socket_in_the_way(berth, tmp_path):
+    """What is no socket is never removed; a long path is no trouble."""
+    server = berth(start=False)
+    server.data.mkdir()
+    (server.data / "admin.sock").write_text("precious")
+    with pytest.raises(AssertionError, match="is there already and is no socket; choose another"):
+        server.start()
+    assert (server.data / "admin.sock").read_text() == "precious"
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    server = berth(data=deep)
+    client = Client(server, mode="basic")
+    client.push_image(REPO, "t")
+    client.close()
+    assert len(columns(tag(server, "log", "team/app:t"))) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_others_may_not(berth, tmp_path):
+    """Even with the mode of socket and directories wide open."""
+    server = berth()
+    path_ = server.data / "admin.sock"
+    for name in (path_, server.data):
+        os.chmod(name, 0o777)
+    for parent in list(server.data.parents)[:-1]:
+        os.chmod(parent, os.stat(parent).st_mode | 0o055)
+    code = ("import os,socket,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+            "s=socket.socket(socket.AF_UNIX); s.settimeout(15); s.connect(sys.argv[1]);"
+            "s.send(b'GET /healthz HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'); print(s.recv(9))")
+    done = subprocess.run(["python3", "-c", code, str(path_)], capture_output=True, text=True,
+                          timeout=30)
+    assert done.stdout == "b''\n" or "Broken pipe" in done.stderr or "reset" in done.stderr, done
+    assert Client(server, mode="none").once("GET", "/healthz").status == 200
