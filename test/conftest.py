@@ -89,6 +89,8 @@ class Factory:
                 server.kill()
         if failed:
             raise failed[0]
+        for server in self.made:  # hundreds of directories each: not left for a later run to remove
+            shutil.rmtree(server.data, ignore_errors=True)
 
 
 @pytest.fixture
