@@ -10,6 +10,7 @@ static enum err blob_read(struct db_cursor *c, struct blob *ret)
     ret->id = db_int(c, 0);
     ret->size_bytes = (uint64_t)db_int(c, 1);
     memcpy(ret->store_key, key.p, STORE_KEY_LEN);
+    ret->damaged = db_int(c, 3);
     return OK;
 }
 

@@ -9,6 +9,7 @@ struct blob {
     int64_t id;
     uint64_t size_bytes;
     char store_key[STORE_KEY_LEN];
+    bool damaged; /* only blob_find finds such: the content must be pushed again */
 };
 
 /* The blob as linked in that repository. ERR_BLOB_UNKNOWN when the repository, the blob or the link

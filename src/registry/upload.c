@@ -98,11 +98,14 @@ struct commit {
 static enum err commit_blob(struct db_conn *conn, struct commit *commit, struct blob *blob)
 {
     const struct upload_commit *what = commit->what;
+    enum err e;
     commit->adopted = false;
-    if (!commit->store_key.p)
-        return blob_find(conn, &what->digest, blob);
-    enum err e = blob_adopt(conn, &what->digest, what->size_bytes, commit->store_key,
-                            what->maker.now_us, blob, &commit->adopted);
+    if (!commit->store_key.p) {
+        e = blob_find(conn, &what->digest, blob);
+        return !e && blob->damaged ? ERR_BUSY : e; /* found rotten meanwhile */
+    }
+    e = blob_adopt(conn, &what->digest, what->size_bytes, commit->store_key, what->maker.now_us,
+                   blob, &commit->adopted);
     if (!e && !commit->adopted && commit->replace) {
         commit->adopted = true;
         e = db_exec(conn, Q_BLOB_REPLACE_KEY, DB_TEXT(commit->store_key),
@@ -139,8 +142,8 @@ static enum err look_up(struct registry *registry, struct db_conn *conn,
                         &file);
     if (e == OK)
         file_unref(file);
-    *stored = e == OK;
-    *damaged = e != OK;
+    *stored = e == OK && !blob.damaged;
+    *damaged = !*stored;
     return OK;
 }
 
