@@ -1,6 +1,7 @@
 /* The blob store: content-addressed bytes under unique keys. Knows nothing of repositories.
  *
- * Files: DIR/blobs/xx/<store_key> for blobs, DIR/uploads/<uuid> for uploads in progress. A store
+ * Files: DIR/blobs/xx/<store_key> for blobs, DIR/uploads/<uuid> for uploads in progress,
+ * DIR/quarantine/<store_key> for blobs that were found rotten, DIR/hold (see store_hold). A store
  * key is 32 hexadecimal digits, drawn fresh for each publication and never reused, so unlinking a
  * dead blob can never hit a new one; `xx` is its first two digits. A blob exists when the database
  * says so: a file without a row is a stray, harmless and swept by fsck.
@@ -54,9 +55,40 @@ NODISCARD enum err store_upload_publish(struct store_upload *u, uint64_t size_by
 /* Removes the upload's file, open or not. Missing is fine. */
 NODISCARD enum err store_upload_discard(struct store *s, str uuid);
 
+/* Size of an upload's file. ERR_NOT_FOUND when it is missing. */
+NODISCARD enum err store_upload_stat(struct store *s, str uuid, uint64_t *size_bytes);
+
 /* Opens a blob for reading. ERR_NOT_FOUND when the file is missing, ERR_IO when its size is not
  * size_bytes. */
 NODISCARD enum err store_blob_open(struct store *s, str key, uint64_t size_bytes,
                                    struct file **ret);
 /* Removes a blob's file. Missing is fine. */
 NODISCARD enum err store_blob_unlink(struct store *s, str key);
+/* Size of a blob's file, whatever it should be. ERR_NOT_FOUND when it is missing. */
+NODISCARD enum err store_blob_stat(struct store *s, str key, uint64_t *size_bytes);
+/* Moves a blob's file to DIR/quarantine, durably, for a person to look at. Missing is fine. */
+NODISCARD enum err store_blob_quarantine(struct store *s, str key);
+
+/* Files of the store, in no order, for who compares them with the database. */
+struct store_entry {
+    str name;       /* as it is, perhaps no key or uuid */
+    bool is_proper; /* a regular file under a name of the right form, in the right place */
+    uint64_t size_bytes;
+    int64_t changed_us; /* last modification */
+};
+/* An error of fn ends the listing and is returned. fn may remove the entry. */
+typedef enum err store_list_fn(void *arg, const struct store_entry *entry);
+enum { STORE_SHARDS = 256 };
+/* Those of DIR/blobs/xx; shard below STORE_SHARDS. */
+NODISCARD enum err store_list_blobs(struct store *s, unsigned shard, store_list_fn *fn, void *arg);
+NODISCARD enum err store_list_uploads(struct store *s, store_list_fn *fn, void *arg);
+
+/* The hold. Who reads blob files by a snapshot of the database (a backup) holds them: he takes the
+ * hold, then the snapshot, and until he closes *fd no file that the snapshot names is unlinked. Who
+ * unlinks files of blobs that have a row takes the other side first, for one batch at a time, and
+ * comes back later when that is ERR_BUSY. Both sides are locks of the kernel on DIR/hold: they work
+ * between processes and end with them. */
+/* Waits for a batch that is under way. `dir` is the store's; no store need be open. */
+NODISCARD enum err store_hold(str dir, struct arena *a, int *fd, struct error *why);
+/* ERR_BUSY while anybody holds. */
+NODISCARD enum err store_hold_exclude(struct store *s, int *fd);

@@ -32,20 +32,6 @@ struct opening {
     str dir;
 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-#define FD_CLEANUP __attribute__((cleanup(close_fd)))
-
-static int take_fd(int *fd)
-{
-    int taken = *fd;
-    *fd = -1;
-    return taken;
-}
-
 static enum err refuse(struct opening *o, const char *verb, const char *name)
 {
     int errnum = errno;
@@ -96,7 +82,7 @@ static enum err open_chain(struct opening *o, int *ret)
         close(at);
         at = next;
     }
-    *ret = take_fd(&at);
+    *ret = fd_take(&at);
     return OK;
 }
 
@@ -175,8 +161,9 @@ enum err store_open_with(struct store **ret, str dir, const struct store_sys *sy
     if (!s)
         abort();
     s->sys = sys;
+    s->dir_fd = fd_take(&dir_fd);
     s->uploads.fd = -1;
-    e = open_below_dir(&o, s, dir_fd);
+    e = open_below_dir(&o, s, s->dir_fd);
     if (e) {
         store_close(s);
         return e;
@@ -198,6 +185,7 @@ void store_close(struct store *s)
         directory_release(&s->shards[i]);
     if (s->uploads.fd >= 0)
         directory_release(&s->uploads);
+    fd_cleanup(&s->dir_fd);
     free(s);
 }
 
@@ -224,7 +212,7 @@ enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct f
         return err_from_errno(errno);
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size_bytes)
         return ERR_IO;
-    *ret = file_new(take_fd(&fd), size_bytes);
+    *ret = file_new(fd_take(&fd), size_bytes);
     return OK;
 }
 

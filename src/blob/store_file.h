@@ -11,9 +11,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 enum {
-    SHARD_COUNT = 256,
+    SHARD_COUNT = STORE_SHARDS,
     /* Measured on ext4, 512 MiB in 256 KiB writes, four runs each on a shared machine. The final
      * fdatasync takes 180 to 250 ms without early writeback; with it 2 to 60 ms, as the disk kept
      * up or not, for steps of 4, 8 and 16 MiB alike. Waiting, at each step, for the step two behind
@@ -60,6 +61,7 @@ NODISCARD enum err directory_sync(struct directory *d, const struct store_sys *s
 
 struct store {
     const struct store_sys *sys;
+    int dir_fd; /* for paths only */
     struct directory uploads;
     struct directory shards[SHARD_COUNT];
     unsigned shard_n; /* initialised */
@@ -71,3 +73,19 @@ NODISCARD enum err store_open_with(struct store **ret, str dir, const struct sto
 
 /* Writes the NUL-terminated file name; false when `key` is not a store key. */
 NODISCARD bool store_key_name(str key, char name[STORE_KEY_LEN + 1], unsigned *shard);
+/* The same for an upload. */
+NODISCARD bool store_upload_name(str uuid, char name[UUID_LEN + 1]);
+
+static inline void fd_cleanup(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+#define FD_CLEANUP __attribute__((cleanup(fd_cleanup)))
+
+static inline int fd_take(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}

@@ -20,7 +20,7 @@ struct store_upload {
     char name[UUID_LEN + 1];
 };
 
-static bool upload_name(str uuid, char name[UUID_LEN + 1])
+bool store_upload_name(str uuid, char name[UUID_LEN + 1])
 {
     uint8_t id[16];
     if (!uuid_parse(uuid, id))
@@ -73,7 +73,7 @@ enum err store_upload_open(struct store *s, str uuid, uint64_t offset, struct st
     u->store = s;
     u->fd = -1;
     enum err e = ERR_NOT_FOUND;
-    if (upload_name(uuid, u->name)) {
+    if (store_upload_name(uuid, u->name)) {
         int create = offset == 0 ? O_CREAT | O_TRUNC : 0;
         u->entry_failures = directory_failures(&s->uploads);
         u->fd = openat(s->uploads.fd, u->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | create, 0600);
@@ -222,7 +222,7 @@ enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes, char 
 enum err store_upload_discard(struct store *s, str uuid)
 {
     char name[UUID_LEN + 1];
-    if (!upload_name(uuid, name))
+    if (!store_upload_name(uuid, name))
         return ERR_NOT_FOUND;
     if (unlinkat(s->uploads.fd, name, 0) != 0 && errno != ENOENT)
         return err_from_errno(errno);

@@ -1,0 +1,168 @@
+/* Upkeep of the file store: what is there, what is rotten, who may unlink. */
+#include "blob/store_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum err size_of(int dir_fd, const char *name, uint64_t *size_bytes)
+{
+    struct stat st;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return err_from_errno(errno);
+    if (!S_ISREG(st.st_mode))
+        return ERR_NOT_FOUND;
+    *size_bytes = (uint64_t)st.st_size;
+    return OK;
+}
+
+enum err store_blob_stat(struct store *s, str key, uint64_t *size_bytes)
+{
+    char name[STORE_KEY_LEN + 1];
+    unsigned shard;
+    if (!store_key_name(key, name, &shard))
+        return ERR_NOT_FOUND;
+    return size_of(s->shards[shard].fd, name, size_bytes);
+}
+
+enum err store_upload_stat(struct store *s, str uuid, uint64_t *size_bytes)
+{
+    char name[UUID_LEN + 1];
+    if (!store_upload_name(uuid, name))
+        return ERR_NOT_FOUND;
+    return size_of(s->uploads.fd, name, size_bytes);
+}
+
+/* DIR/quarantine, made durably on first use. */
+static enum err open_quarantine(struct store *s, int *ret)
+{
+    if (mkdirat(s->dir_fd, "quarantine", 0700) != 0 && errno != EEXIST)
+        return err_from_errno(errno);
+    FD_CLEANUP int parent = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 || s->sys->fsync(parent) != 0)
+        return err_from_errno(errno);
+    *ret = openat(s->dir_fd, "quarantine", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *ret < 0 ? err_from_errno(errno) : OK;
+}
+
+enum err store_blob_quarantine(struct store *s, str key)
+{
+    char name[STORE_KEY_LEN + 1];
+    unsigned shard;
+    FD_CLEANUP int to = -1;
+    if (!store_key_name(key, name, &shard))
+        return ERR_NOT_FOUND;
+    enum err e = open_quarantine(s, &to);
+    if (e)
+        return e;
+    struct directory *from = &s->shards[shard];
+    unsigned failures = directory_failures(from);
+    if (s->sys->renameat(from->fd, name, to, name) != 0)
+        return errno == ENOENT ? OK : err_from_errno(errno);
+    if (s->sys->fsync(to) != 0)
+        return err_from_errno(errno);
+    return directory_sync(from, s->sys, failures);
+}
+
+/* Listings. */
+
+typedef bool proper_fn(str name, unsigned shard);
+
+static bool blob_is_proper(str name, unsigned shard)
+{
+    char zeroed[STORE_KEY_LEN + 1];
+    unsigned own;
+    return store_key_name(name, zeroed, &own) && own == shard;
+}
+
+static bool upload_is_proper(str name, unsigned shard)
+{
+    char zeroed[UUID_LEN + 1];
+    return store_upload_name(name, zeroed);
+}
+
+static void close_dir(DIR **d)
+{
+    if (*d)
+        closedir(*d);
+}
+
+static enum err list_one(int fd, str name, unsigned shard, proper_fn *proper, store_list_fn *fn,
+                         void *arg)
+{
+    struct stat st;
+    if (fstatat(fd, name.p, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? OK : err_from_errno(errno); /* gone meanwhile */
+    struct store_entry entry = {
+        .name = name,
+        .is_proper = S_ISREG(st.st_mode) && proper(name, shard),
+        .size_bytes = (uint64_t)st.st_size,
+        .changed_us = (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000,
+    };
+    return fn(arg, &entry);
+}
+
+static enum err list(int dir_fd, unsigned shard, proper_fn *proper, store_list_fn *fn, void *arg)
+{
+    FD_CLEANUP int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_from_errno(errno);
+    __attribute__((cleanup(close_dir))) DIR *d = fdopendir(fd);
+    if (!d)
+        return err_from_errno(errno);
+    fd_take(&fd);
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(d);
+        if (!entry)
+            return errno ? err_from_errno(errno) : OK;
+        str name = str_from(entry->d_name);
+        if (str_eq(name, STR(".")) || str_eq(name, STR("..")))
+            continue;
+        enum err e = list_one(dir_fd, name, shard, proper, fn, arg);
+        if (e)
+            return e;
+    }
+}
+
+enum err store_list_blobs(struct store *s, unsigned shard, store_list_fn *fn, void *arg)
+{
+    return list(s->shards[shard].fd, shard, blob_is_proper, fn, arg);
+}
+
+enum err store_list_uploads(struct store *s, store_list_fn *fn, void *arg)
+{
+    return list(s->uploads.fd, 0, upload_is_proper, fn, arg);
+}
+
+/* The hold. */
+
+static enum err lock_hold(int dir_fd, const char *path, int operation, int *ret)
+{
+    FD_CLEANUP int fd = openat(dir_fd, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_from_errno(errno);
+    while (flock(fd, operation) != 0) {
+        if (errno == EWOULDBLOCK)
+            return ERR_BUSY;
+        if (errno != EINTR)
+            return err_from_errno(errno);
+    }
+    *ret = fd_take(&fd);
+    return OK;
+}
+
+enum err store_hold(str dir, struct arena *a, int *fd, struct error *why)
+{
+    str path = arena_printf(a, "%.*s/hold", STR_ARG(dir));
+    enum err e = lock_hold(AT_FDCWD, path.p, LOCK_SH, fd);
+    return e ? error_set(a, why, e, "cannot lock %.*s: %s", STR_ARG(path), err_text(e)) : OK;
+}
+
+enum err store_hold_exclude(struct store *s, int *fd)
+{
+    return lock_hold(s->dir_fd, "hold", LOCK_EX | LOCK_NB, fd);
+}
