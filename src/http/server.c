@@ -249,8 +249,7 @@ static enum err open_admin_socket(struct http_server *s, str path, struct arena 
     struct listener *l = &s->listeners[s->listener_n];
     enum err e = unix_listen(path, &l->fd, a, why);
     if (e) {
-        why->message =
-            arena_printf(a, "%.*s; choose another admin.socket", STR_ARG(why->message));
+        why->message = arena_printf(a, "%.*s; choose another admin.socket", STR_ARG(why->message));
         return e;
     }
     s->listener_n++;
@@ -395,6 +394,15 @@ static void wait_until_drained(struct http_server *s, const struct timespec *unt
     pthread_mutex_unlock(&s->lock);
 }
 
+/* The shards' part of this takes one turn of each; no transfer is waited for. */
+static void wait_until_none_accepts(struct http_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->drained_n < s->shard_n)
+        pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void close_listeners(struct http_server *s)
 {
     for (size_t i = 0; i < s->listener_n; i++) {
@@ -422,12 +430,14 @@ void http_server_drain(struct http_server *s, uint64_t grace_ms)
     }
     for (unsigned i = 0; i < s->shard_n; i++)
         reactor_post(s->shards[i].reactor, &s->shards[i].drain);
+    /* Closed now, or the kernel would go on taking connections that nobody serves. */
+    wait_until_none_accepts(s);
+    close_listeners(s);
     wait_until_drained(s, &until);
     for (unsigned i = 0; i < s->shard_n; i++)
         reactor_post(s->shards[i].reactor, &s->shards[i].kill);
     wait_until_drained(s, NULL);
     stop_shards(s, s->shard_n);
-    close_listeners(s);
     s->running = false;
 }
 
