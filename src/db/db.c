@@ -17,6 +17,7 @@ struct db {
     struct db_conn writer_conn;
     struct db_conn *readers; /* setup.readers_n */
     struct db_writer writer;
+    bool reading_only; /* the writer was never started */
 };
 
 enum err db_conn_fail(struct db_conn *conn, enum err e, const char *text)
@@ -25,9 +26,9 @@ enum err db_conn_fail(struct db_conn *conn, enum err e, const char *text)
     return e;
 }
 
-enum err db_open(struct db **ret, str dir, unsigned readers_n, struct arena *a, struct error *why)
+static struct db_setup program_setup(str dir, unsigned readers_n)
 {
-    struct db_setup setup = {
+    return (struct db_setup){
         .driver = &db_driver_sqlite,
         .dir = dir,
         .readers_n = readers_n,
@@ -37,22 +38,59 @@ enum err db_open(struct db **ret, str dir, unsigned readers_n, struct arena *a, 
         .idle_ms = 1000,
         .checkpoint_pages = 1000,
     };
+}
+
+enum err db_open(struct db **ret, str dir, unsigned readers_n, struct arena *a, struct error *why)
+{
+    struct db_setup setup = program_setup(dir, readers_n);
     return db_open_setup(ret, &setup, a, why);
 }
 
-enum err db_open_setup(struct db **ret, const struct db_setup *setup, struct arena *a,
-                       struct error *why)
+enum err db_open_reading(struct db **ret, str dir, unsigned readers_n, struct arena *a,
+                         struct error *why)
+{
+    struct db_setup setup = program_setup(dir, readers_n);
+    return db_open_reading_setup(ret, &setup, a, why);
+}
+
+/* Not connected yet; NULL without memory. */
+static struct db *db_new(const struct db_setup *setup)
 {
     struct db *db = calloc(1, sizeof *db);
     if (!db)
-        return error_set(a, why, ERR_OVERLOADED, "no memory for the database");
+        return NULL;
     db->setup = *setup;
     db->setup.dir = arena_str(&db->arena, setup->dir);
     db->writer_conn = (struct db_conn){.setup = &db->setup, .writer = true};
     db->readers = ARENA_ARRAY(&db->arena, setup->readers_n, struct db_conn);
     for (unsigned i = 0; i < setup->readers_n; i++)
         db->readers[i].setup = &db->setup;
+    return db;
+}
 
+enum err db_open_reading_setup(struct db **ret, const struct db_setup *setup, struct arena *a,
+                               struct error *why)
+{
+    struct db *db = db_new(setup);
+    if (!db)
+        return error_set(a, why, ERR_OVERLOADED, "no memory for the database");
+    db->reading_only = true;
+    assert(setup->readers_n > 0);
+    enum err e = setup->driver->open_reading(&db->readers[0], a, why);
+    if (e) {
+        db_close(db);
+        return e;
+    }
+    *ret = db;
+    return OK;
+}
+
+enum err db_open_setup(struct db **ret, const struct db_setup *setup, struct arena *a,
+                       struct error *why)
+{
+    struct db *db = db_new(setup);
+    if (!db)
+        return error_set(a, why, ERR_OVERLOADED, "no memory for the database");
     enum err e = setup->driver->open(&db->writer_conn, a, why);
     if (!e) {
         e = db_writer_start(&db->writer, &db->writer_conn);
@@ -73,7 +111,8 @@ void db_close(struct db *db)
 {
     if (!db)
         return;
-    db_writer_stop(&db->writer);
+    if (!db->reading_only)
+        db_writer_stop(&db->writer);
     for (unsigned i = 0; i < db->setup.readers_n; i++) {
         assert(db->readers[i].cursors_n == 0 && db->readers[i].snapshot_n == 0);
         db->setup.driver->disconnect(&db->readers[i]);
@@ -93,6 +132,7 @@ struct db_conn *db_reader(struct db *db, int index)
 
 enum err db_tx(struct db *db, db_tx_fn *fn, void *arg)
 {
+    assert(!db->reading_only);
     return db_writer_run(&db->writer, fn, arg);
 }
 
@@ -124,6 +164,12 @@ static enum err connected(struct db_conn *conn)
     if (!conn)
         return ERR_WOULD_BLOCK;
     return conn->link ? OK : conn->setup->driver->connect(conn);
+}
+
+enum err db_verify(struct db_conn *conn, bool quick, db_verify_fn *found, void *arg)
+{
+    enum err e = connected(conn);
+    return e ? e : conn->setup->driver->verify(conn, quick, found, arg);
 }
 
 struct db_cursor db_query_values(struct db_conn *conn, enum query q, const struct db_value *values,

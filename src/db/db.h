@@ -112,6 +112,23 @@ NODISCARD enum err db_open(struct db **ret, str dir, unsigned readers_n, struct 
 /* Commits what is queued, checkpoints, closes. No reader may be in use. */
 void db_close(struct db *db);
 
+/* Opens DIR/berth.db as it is, for reading only: nothing is created, migrated or recovered, and
+ * db_tx must not be called. Statements that need a newer schema than the file's fail when they are
+ * used. Errors as db_open. */
+NODISCARD enum err db_open_reading(struct db **ret, str dir, unsigned readers_n, struct arena *a,
+                                   struct error *why);
+
+/* Writes one state of DIR/berth.db, the newest there is, to the file `path`, which is made or
+ * replaced, and syncs that file (its directory is the caller's). Other processes and threads may
+ * use the database meanwhile, for reading and writing. Errors as db_open. */
+NODISCARD enum err db_backup(str dir, str path, struct arena *a, struct error *why);
+
+/* What the engine itself finds wrong: damage to its structures, and rows whose foreign key leads
+ * nowhere. `quick` leaves out the comparison of indexes with their tables. `found` gets a line for
+ * each, at most 100 of a kind; `reference` tells the second kind. Reader; takes long. */
+typedef void db_verify_fn(void *arg, bool reference, str line);
+NODISCARD enum err db_verify(struct db_conn *conn, bool quick, db_verify_fn *found, void *arg);
+
 /* The reader of worker `index` (below readers_n); used by that thread only. NULL for WORKER_NONE (a
  * reactor). It connects with its first statement, whose cursor shows when that fails. */
 struct db_conn *db_reader(struct db *db, int index);

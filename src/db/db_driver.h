@@ -49,6 +49,10 @@ struct db_driver {
     enum err (*open)(struct db_conn *writer, struct arena *a, struct error *why);
     /* Connects a reader. */
     enum err (*connect)(struct db_conn *reader);
+    /* Connects a reader to a store nobody opened: looks whether it is one, and not too new. */
+    enum err (*open_reading)(struct db_conn *reader, struct arena *a, struct error *why);
+    /* db_verify; connected. */
+    enum err (*verify)(struct db_conn *reader, bool quick, db_verify_fn *found, void *arg);
     /* NULL-safe in `link`. The writer goes last, and leaves the store compact. */
     void (*disconnect)(struct db_conn *conn);
 
@@ -90,6 +94,10 @@ enum err db_conn_fail(struct db_conn *conn, enum err e, const char *text);
 /* db_open for any setup. `setup` is copied; what it points to, but for dir, must outlive the db. */
 NODISCARD enum err db_open_setup(struct db **ret, const struct db_setup *setup, struct arena *a,
                                  struct error *why);
+
+/* db_open_reading for any setup. */
+NODISCARD enum err db_open_reading_setup(struct db **ret, const struct db_setup *setup,
+                                         struct arena *a, struct error *why);
 
 struct db_counters {
     uint64_t commits; /* groups committed */

@@ -397,6 +397,8 @@ static bool maintain(struct db_conn *conn, bool idle)
 const struct db_driver db_driver_sqlite = {
     .open = sqlite_open,
     .connect = sqlite_connect,
+    .open_reading = sqlite_open_reading,
+    .verify = sqlite_verify,
     .disconnect = disconnect,
     .begin = begin,
     .commit = commit,

@@ -1,6 +1,6 @@
-/* Private to db/: the SQLite driver's two halves. db_sqlite.c is connections and statements at
- * work, db_sqlite_open.c what happens once at start: file, identity, migrations, check of
- * statements. */
+/* Private to db/: the SQLite driver's parts. db_sqlite.c is connections and statements at work,
+ * db_sqlite_open.c what happens once at start: file, identity, migrations, check of statements;
+ * db_sqlite_copy.c looks at the whole file: verifying and copying it. */
 #pragma once
 
 #include "db/db_driver.h"
@@ -19,3 +19,8 @@ enum err sqlite_fail(struct db_conn *conn);
 
 /* Driver's open. */
 NODISCARD enum err sqlite_open(struct db_conn *writer, struct arena *a, struct error *why);
+/* The same for a reader of a store that is left as it is. */
+NODISCARD enum err sqlite_open_reading(struct db_conn *reader, struct arena *a, struct error *why);
+/* Driver's verify (db_sqlite_copy.c, like db_backup). */
+NODISCARD enum err sqlite_verify(struct db_conn *reader, bool quick, db_verify_fn *found,
+                                 void *arg);

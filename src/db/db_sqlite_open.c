@@ -121,19 +121,31 @@ static enum err migrate_one(struct opening *o, const struct embedded_file *file,
     return e;
 }
 
+static int64_t newest_version(const struct opening *o)
+{
+    int64_t newest = 0;
+    while (o->conn->setup->migrations[newest].name)
+        newest++;
+    return newest;
+}
+
+static enum err refuse_newer(struct opening *o, int64_t version)
+{
+    if (version <= newest_version(o))
+        return OK;
+    return error_set(o->a, o->why, ERR_DB_NEWER,
+                     "%s: has schema version %lld, but this program (berth " BERTH_VERSION
+                     ") knows versions up to %lld: run the version that wrote it or a newer one",
+                     o->path, (long long)version, (long long)newest_version(o));
+}
+
 static enum err migrate(struct opening *o, int64_t version)
 {
     const struct embedded_file *files = o->conn->setup->migrations;
-    int64_t newest = 0;
-    while (files[newest].name)
-        newest++;
-    if (version > newest)
-        return error_set(
-            o->a, o->why, ERR_DB_NEWER,
-            "%s: has schema version %lld, but this program (berth " BERTH_VERSION
-            ") knows versions up to %lld: run the version that wrote it or a newer one",
-            o->path, (long long)version, (long long)newest);
-    enum err e = use_wal(o);
+    int64_t newest = newest_version(o);
+    enum err e = refuse_newer(o, version);
+    if (!e)
+        e = use_wal(o);
     while (!e && version < newest) {
         const struct embedded_file *file = &files[version++];
         e = migrate_one(o, file, version);
@@ -181,4 +193,18 @@ enum err sqlite_open(struct db_conn *writer, struct arena *a, struct error *why)
     for (size_t i = 0; !e && i < writer->setup->statement_n; i++)
         e = check_statement(&o, &writer->setup->statements[i]);
     return e;
+}
+
+enum err sqlite_open_reading(struct db_conn *reader, struct arena *a, struct error *why)
+{
+    struct opening o = {.conn = reader, .a = a, .why = why};
+    o.path = arena_printf(a, "%.*s/berth.db", STR_ARG(reader->setup->dir)).p;
+    enum err e = sqlite_connect(reader);
+    if (e)
+        return error_set(a, why, e, "%s: cannot open: %s", o.path, reader->error);
+    int64_t version = 0;
+    e = identify(&o, &version);
+    if (!e && version == 0)
+        e = error_set(a, why, ERR_DB, "%s: is empty", o.path);
+    return e ? e : refuse_newer(&o, version);
 }
