@@ -46,7 +46,9 @@ static void *peer_main(void *arg)
 {
     struct peer *p = arg;
     char byte, request[4096];
-    int fd = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
+    struct sockaddr_storage from;
+    socklen_t from_n = sizeof from;
+    int fd = accept4(p->listener, (struct sockaddr *)&from, &from_n, SOCK_CLOEXEC);
     CHECK(fd >= 0);
     CHECK(recv(fd, request, sizeof request, 0) > 0);
     CHECK_INT(send(fd, p->text, strlen(p->text), MSG_NOSIGNAL), strlen(p->text));
