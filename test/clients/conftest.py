@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -10,47 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from lib import images
+from lib import clients, images
+from lib.clients import Tool, needs, stop
 
 MB = 1 << 20
 
 
-def needs(*programs):
-    if os.geteuid() != 0:
-        pytest.skip("real clients need root")
-    for program in programs:
-        if not shutil.which(program):
-            pytest.skip(f"{program} is not installed")
-
-
-class Tool:
-    """A command-line client. run() returns what it printed, stdout and stderr together."""
-
-    def __init__(self, name, command, home, env=None):
-        self.name, self.command = name, command
-        self.env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(home), "LANG": "C",
-                    "XDG_RUNTIME_DIR": str(home), "REGISTRY_AUTH_FILE": str(home / "auth.json"),
-                    **(env or {})}
-
-    def call(self, *args, stdin=None, timeout=120):
-        return subprocess.run([*self.command, *map(str, args)], env=self.env, input=stdin, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
-
-    def run(self, *args, **more):
-        done = self.call(*args, **more)
-        assert done.returncode == 0, f"{self.name} {' '.join(map(str, args))}:\n{done.stdout}"
-        return done.stdout
-
-    def fails(self, *args, **more):
-        done = self.call(*args, **more)
-        assert done.returncode != 0, f"{self.name} {' '.join(map(str, args))} should have failed"
-        return done.stdout
-
-    def login(self, server, user="admin", password=None):
-        from lib.server import PASSWORD
-        more = () if self.name == "docker" else ("--tls-verify=false",)
-        return self.call("login", *more, "-u", user, "--password-stdin", server.name,
-                         stdin=password or PASSWORD)
+def pytest_terminal_summary(terminalreporter):
+    """What ran here, and in one line what could not."""
+    found = clients.versions()
+    there = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    terminalreporter.write_line(f"clients: {there}")
+    missing = [name for name, version in found.items() if not version]
+    if missing:
+        hint = "; ./dev test clients builds " + ", ".join(clients.built())
+        terminalreporter.write_line("clients left out: " + ", ".join(missing) +
+                                    (hint if set(missing) & set(clients.built()) else ""))
 
 
 @pytest.fixture(scope="session")
@@ -72,16 +47,6 @@ def start_dockerd(home, driver):
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
     log.close()
     return process
-
-
-def stop(process):
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -171,3 +136,36 @@ def layout(home, layers):
 def small(home):
     path = home / "small.tar"
     return path, images.docker_archive(path, "local/small:1", [images.layer("f", 2000, "small")])
+
+
+@pytest.fixture(scope="session")
+def multiarch(home):
+    """(path, index digest, {architecture: (manifest digest, image id)}) of an OCI layout with an
+    image for amd64 and one for arm64, which share a layer."""
+    path, shared = home / "multiarch", images.layer("shared", 300_000, "shared")
+    return (path, *images.oci_index(path, {
+        name: [shared, images.layer(name, 100_000, name)] for name in ("amd64", "arm64")}))
+
+
+@pytest.fixture
+def built(tmp_path):
+    """Factory of clients built by tools/clients, each with a home of its own."""
+    def make(name, env=None):
+        needs(name, root=False)
+        home = tmp_path / name
+        home.mkdir()
+        return Tool(name, [clients.find(name)], home, {
+            "DOCKER_CONFIG": str(home / "docker"), "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data"),
+            "TMPDIR": str(home), **(env or {})})
+    return make
+
+
+@pytest.fixture(scope="module")
+def eve(server):
+    """A user, with the administrator's password, who may only pull what is public."""
+    with sqlite3.connect(server.data / "berth.db", timeout=10) as db:
+        db.execute("INSERT INTO user (name, password_hash, created_at) "
+                   "SELECT 'eve', password_hash, 0 FROM user WHERE name = 'admin'")
+    db.close()
+    return "eve"

@@ -1,12 +1,13 @@
 """Images for real clients: random layers from a seed, as docker archive and as OCI layout."""
 
+import gzip
 import hashlib
 import io
 import json
 import tarfile
 from pathlib import Path
 
-from lib.oci import CONFIG, IMAGE, LAYER, randbytes
+from lib.oci import CONFIG, IMAGE, INDEX, LAYER, dump, randbytes
 
 
 def layer(name, size, seed):
@@ -20,9 +21,9 @@ def layer(name, size, seed):
     return out.getvalue()
 
 
-def config(layers, label=""):
+def config(layers, label="", architecture="amd64"):
     return json.dumps({
-        "architecture": "amd64", "os": "linux", "created": "2024-01-01T00:00:00Z",
+        "architecture": architecture, "os": "linux", "created": "2024-01-01T00:00:00Z",
         "config": {"Cmd": ["/none"], "Labels": {"label": label}},
         "rootfs": {"type": "layers",
                    "diff_ids": ["sha256:" + hashlib.sha256(x).hexdigest() for x in layers]},
@@ -30,9 +31,9 @@ def config(layers, label=""):
     }, separators=(",", ":")).encode()
 
 
-def docker_archive(path, name, layers, label=""):
+def docker_archive(path, name, layers, label="", architecture="amd64"):
     """Writes what `docker load` reads. Returns the image id."""
-    body = config(layers, label)
+    body = config(layers, label, architecture)
     identity = hashlib.sha256(body).hexdigest()
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         def add(member, data):
@@ -49,22 +50,54 @@ def docker_archive(path, name, layers, label=""):
     return "sha256:" + identity
 
 
-def oci_layout(path, layers, label="", tag="latest"):
-    """Writes an OCI layout with one image. Returns (manifest digest, config digest)."""
-    path = Path(path)
-    blobs = path / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
+class Layout:
+    """An OCI layout being written."""
 
-    def add(data, media_type):
+    def __init__(self, path):
+        self.path = Path(path)
+        self.blobs = self.path / "blobs" / "sha256"
+        self.blobs.mkdir(parents=True)
+
+    def add(self, data, media_type):
+        """Its descriptor."""
+        data = data if isinstance(data, bytes) else dump(data)
         name = hashlib.sha256(data).hexdigest()
-        (blobs / name).write_bytes(data)
+        (self.blobs / name).write_bytes(data)
         return {"mediaType": media_type, "digest": "sha256:" + name, "size": len(data)}
 
-    parts = [add(data, LAYER) for data in layers]
-    settings = add(config(layers, label), CONFIG)
-    manifest = add(json.dumps({"schemaVersion": 2, "mediaType": IMAGE, "config": settings,
-                               "layers": parts}, separators=(",", ":")).encode(), IMAGE)
-    (path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    (path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [
-        {**manifest, "annotations": {"org.opencontainers.image.ref.name": tag}}]}))
+    def image(self, layers, label="", architecture="amd64", compressed=False):
+        """Descriptors of (manifest, config)."""
+        if compressed:
+            parts = [self.add(gzip.compress(data, 1, mtime=0), LAYER + "+gzip") for data in layers]
+        else:
+            parts = [self.add(data, LAYER) for data in layers]
+        settings = self.add(config(layers, label, architecture), CONFIG)
+        manifest = self.add({"schemaVersion": 2, "mediaType": IMAGE, "config": settings,
+                             "layers": parts}, IMAGE)
+        return manifest, settings
+
+    def finish(self, root, tag):
+        (self.path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        (self.path / "index.json").write_bytes(dump({"schemaVersion": 2, "manifests": [
+            {**root, "annotations": {"org.opencontainers.image.ref.name": tag}}]}))
+
+
+def oci_layout(path, layers, label="", tag="latest"):
+    """Writes an OCI layout with one image. Returns (manifest digest, config digest)."""
+    layout = Layout(path)
+    manifest, settings = layout.image(layers, label)
+    layout.finish(manifest, tag)
     return manifest["digest"], settings["digest"]
+
+
+def oci_index(path, images, label="", tag="latest"):
+    """Writes an OCI layout with one index of `images`, {architecture: layers}, layers compressed.
+    Returns (index digest, {architecture: (manifest digest, config digest)})."""
+    layout, children, names = Layout(path), [], {}
+    for architecture, layers in images.items():
+        manifest, settings = layout.image(layers, label, architecture, compressed=True)
+        children.append({**manifest, "platform": {"architecture": architecture, "os": "linux"}})
+        names[architecture] = manifest["digest"], settings["digest"]
+    root = layout.add({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}, INDEX)
+    layout.finish(root, tag)
+    return root["digest"], names
