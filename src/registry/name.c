@@ -28,12 +28,18 @@ static bool component_is_valid(str s)
     return false; /* empty, or a separator at an end or next to another one */
 }
 
+static enum err too_long(struct arena *a, size_t n, struct error *why)
+{
+    return error_set(a, why, ERR_NAME_INVALID,
+                     "a repository name may have at most %d characters (an unqualified one counts "
+                     "with library/ before it); this one has %zu",
+                     NAME_LENGTH_MAX, n);
+}
+
 enum err name_parse(struct arena *a, str asked, struct name *ret, struct error *why)
 {
     if (asked.n > NAME_LENGTH_MAX)
-        return error_set(a, why, ERR_NAME_INVALID,
-                         "a repository name may have at most %d characters; this one has %zu",
-                         NAME_LENGTH_MAX, asked.n);
+        return too_long(a, asked.n, why);
     str rest = asked, component;
     size_t components = 0;
     while (str_next(&rest, '/', &component)) {
@@ -47,6 +53,8 @@ enum err name_parse(struct arena *a, str asked, struct name *ret, struct error *
     }
     struct name name = {.asked = arena_str(a, asked)};
     name.full = components > 1 ? name.asked : arena_printf(a, "library/%.*s", STR_ARG(asked));
+    if (name.full.n > NAME_LENGTH_MAX)
+        return too_long(a, name.full.n, why);
     str_cut(name.full, '/', &name.project, &rest);
     *ret = name;
     return OK;

@@ -24,10 +24,17 @@ static void names(void)
         CHECK(!name_ok(bad[i]));
     char longest[NAME_LENGTH_MAX + 2];
     memset(longest, 'a', sizeof longest);
+    longest[1] = '/';
     longest[NAME_LENGTH_MAX] = 0;
     CHECK(name_ok(longest));
     longest[NAME_LENGTH_MAX] = 'a';
     longest[NAME_LENGTH_MAX + 1] = 0;
+    CHECK(!name_ok(longest));
+    longest[1] = 'a'; /* counts with library/ */
+    longest[NAME_LENGTH_MAX - 8] = 0;
+    CHECK(name_ok(longest));
+    longest[NAME_LENGTH_MAX - 8] = 'a';
+    longest[NAME_LENGTH_MAX - 7] = 0;
     CHECK(!name_ok(longest));
 }
 
