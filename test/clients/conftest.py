@@ -72,9 +72,7 @@ def dockerd(home):
 def docker(dockerd):
     """Nobody is logged in, no images are there."""
     shutil.rmtree(dockerd.env["DOCKER_CONFIG"], ignore_errors=True)
-    found = dockerd.run("images", "-aq", "--no-trunc").split()
-    if found:
-        dockerd.run("rmi", "-f", *set(found))
+    dockerd.run("image", "prune", "-af")
     return dockerd
 
 
@@ -152,7 +150,7 @@ def built(tmp_path):
     """Factory of clients built by tools/clients, each with a home of its own."""
     def make(name, env=None):
         needs(name, root=False)
-        home = tmp_path / name
+        home = tmp_path / ("home-" + name)
         home.mkdir()
         return Tool(name, [clients.find(name)], home, {
             "DOCKER_CONFIG": str(home / "docker"), "XDG_CONFIG_HOME": str(home / "config"),
