@@ -48,8 +48,10 @@ NODISCARD enum err store_upload_read(struct store_upload *u, uint64_t offset, vo
 /* Makes the first `size_bytes` durable: cuts, fdatasync, and the directory entry the first time.
  * ERR_SIZE_INVALID, and nothing done, when the file is shorter. */
 NODISCARD enum err store_upload_sync(struct store_upload *u, uint64_t size_bytes);
-/* Makes the bytes durable and moves them under a fresh store key: cuts, fdatasync, rename, fsync of
- * the directory. Consumes (closes) u on success only. ERR_SIZE_INVALID as above. */
+/* Makes the bytes durable and gives them a second name, a fresh store key: cuts, fdatasync, link,
+ * fsync of the directory. The upload keeps its own name, so that until the row that names the key
+ * is committed a crash costs nothing of what was acknowledged; then it is to be discarded, and must
+ * not be written to any more. ERR_SIZE_INVALID as above. */
 NODISCARD enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes,
                                         char key[STORE_KEY_LEN]);
 /* Removes the upload's file, open or not. Missing is fine. */
@@ -82,6 +84,12 @@ enum { STORE_SHARDS = 256 };
 /* Those of DIR/blobs/xx; shard below STORE_SHARDS. */
 NODISCARD enum err store_list_blobs(struct store *s, unsigned shard, store_list_fn *fn, void *arg);
 NODISCARD enum err store_list_uploads(struct store *s, store_list_fn *fn, void *arg);
+/* Those of DIR itself, directories too; proper are regular files. */
+NODISCARD enum err store_list_dir(struct store *s, store_list_fn *fn, void *arg);
+/* Removes a regular file of DIR itself. */
+NODISCARD enum err store_dir_unlink(struct store *s, str name);
+/* Writes a file of this name to DIR/quarantine, durably. */
+NODISCARD enum err store_quarantine_write(struct store *s, const char *name, str bytes);
 
 /* The hold. Who reads blob files by a snapshot of the database (a backup) holds them: he takes the
  * hold, then the snapshot, and until he closes *fd no file that the snapshot names is unlinked. Who

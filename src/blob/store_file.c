@@ -21,6 +21,7 @@ const struct store_sys store_sys_kernel = {
     .ftruncate = ftruncate,
     .fdatasync = fdatasync,
     .fsync = fsync,
+    .linkat = linkat,
     .renameat = renameat,
 };
 
@@ -116,7 +117,7 @@ static enum err open_shards(struct opening *o, struct store *s, int blobs_fd)
     return OK;
 }
 
-/* rename(2) works within one file system only; better said now than at the first push. */
+/* link(2) works within one file system only; better said now than at the first push. */
 static enum err check_one_device(struct opening *o, int uploads_fd, int blobs_fd)
 {
     struct stat uploads, blobs;

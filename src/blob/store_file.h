@@ -1,8 +1,8 @@
 /* Inside of the file store; for blob/store_*.c and their tests only.
  *
  * What makes a publication durable, in order: the file's bytes and size (fdatasync), its new name
- * (rename, then fsync of blobs/xx). The directory uploads/ is not synced there: it only loses an
- * entry, and if that loss is lost, the leftover name leads to bytes nobody asks for. */
+ * (link, then fsync of blobs/xx). The old name in uploads/ goes when the database knows the new
+ * one; that directory is not synced then, as a leftover name leads to bytes nobody asks for. */
 #pragma once
 
 #include "base/hex.h"
@@ -32,6 +32,7 @@ struct store_sys {
     int (*ftruncate)(int fd, off_t n);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
+    int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
     int (*renameat)(int from_dir, const char *from, int to_dir, const char *to);
 };
 extern const struct store_sys store_sys_kernel;

@@ -39,6 +39,8 @@ static str publish(struct fixture *f, const char *content)
     CHECK_INT(store_upload_open(f->store, str_from(uuid_a), 0, &u), OK);
     CHECK_INT(store_upload_write(u, 0, str_from(content)), OK);
     CHECK_INT(store_upload_publish(u, strlen(content), key), OK);
+    store_upload_close(u);
+    CHECK_INT(store_upload_discard(f->store, str_from(uuid_a)), OK);
     return str_make(key, STORE_KEY_LEN);
 }
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* System calls that count themselves and fail on request. */
-enum call { PWRITE, RANGE, TRUNCATE, DATASYNC, SYNC, RENAME, CALL_COUNT };
+enum call { PWRITE, RANGE, TRUNCATE, DATASYNC, SYNC, LINK, CALL_COUNT };
 static unsigned calls[CALL_COUNT];
 static int errors[CALL_COUNT]; /* errno to fail with, once; 0: works */
 static size_t write_bytes_max; /* longer writes are cut short; 0: not */
@@ -45,9 +45,9 @@ static int faulty_sync(int fd)
 {
     return fails(SYNC) ? -1 : fsync(fd);
 }
-static int faulty_rename(int from_dir, const char *from, int to_dir, const char *to)
+static int faulty_link(int from_dir, const char *from, int to_dir, const char *to, int flags)
 {
-    return fails(RENAME) ? -1 : renameat(from_dir, from, to_dir, to);
+    return fails(LINK) ? -1 : linkat(from_dir, from, to_dir, to, flags);
 }
 
 static const struct store_sys faulty = {
@@ -56,7 +56,8 @@ static const struct store_sys faulty = {
     .ftruncate = faulty_truncate,
     .fdatasync = faulty_datasync,
     .fsync = faulty_sync,
-    .renameat = faulty_rename,
+    .linkat = faulty_link,
+    .renameat = renameat,
 };
 
 static void calls_reset(void)
@@ -176,12 +177,17 @@ static void round_trip(void)
     CHECK_INT(store_upload_write(u, 6, STR("world")), OK);
     CHECK_INT(store_upload_size(u), 11);
     CHECK_INT(store_upload_publish(u, 11, key), OK);
+    CHECK(upload_exists(uuid)); /* until the row that names the key is committed */
+    store_upload_close(u);
+    CHECK_INT(store_upload_discard(s, uuid), OK);
     CHECK(!upload_exists(uuid));
     check_blob(s, str_make(key, sizeof key), STR("hello world"));
     CHECK_INT(blob_files(), 1);
 
     CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
     CHECK_INT(store_upload_publish(u, 0, other), OK);
+    store_upload_close(u);
+    CHECK_INT(store_upload_discard(s, uuid), OK);
     CHECK(memcmp(key, other, sizeof key) != 0);
     check_blob(s, str_make(other, sizeof other), STR(""));
     CHECK_INT(blob_files(), 2);
@@ -204,9 +210,10 @@ static void small_blob_costs_no_more(void)
     CHECK_INT(store_upload_open(s, fresh_uuid(), 0, &u), OK);
     CHECK_INT(store_upload_write(u, 0, STR("{}")), OK);
     CHECK_INT(store_upload_publish(u, 2, key), OK);
+    store_upload_close(u);
     CHECK_INT(calls[PWRITE], 1);
     CHECK_INT(calls[DATASYNC], 1);
-    CHECK_INT(calls[RENAME], 1);
+    CHECK_INT(calls[LINK], 1);
     CHECK_INT(calls[SYNC], 1);
     CHECK_INT(calls[RANGE] + calls[TRUNCATE], 0);
     CHECK_INT(store_blob_unlink(s, str_make(key, sizeof key)), OK);
@@ -238,6 +245,7 @@ static void resumes_at_the_acknowledged_offset(void)
     calls_reset();
     CHECK_INT(store_upload_open(s, uuid, 5, &u), OK);
     CHECK_INT(store_upload_publish(u, 5, key), OK);
+    store_upload_close(u);
     CHECK_INT(calls[DATASYNC], 0);
     CHECK_INT(calls[SYNC], 1);
     check_blob(s, str_make(key, sizeof key), STR("kept!"));
@@ -261,6 +269,7 @@ static void syncs_what_changed(void)
     /* A cut is a change: the old size would come back with the next power cut. */
     CHECK_INT(store_upload_open(s, uuid, 3, &u), OK);
     CHECK_INT(store_upload_publish(u, 3, key), OK);
+    store_upload_close(u);
     CHECK_INT(calls[DATASYNC], 2);
     check_blob(s, str_make(key, sizeof key), STR("abc"));
     CHECK_INT(store_blob_unlink(s, str_make(key, sizeof key)), OK);
@@ -325,13 +334,14 @@ static void survives_a_full_disk(void)
     CHECK_INT(store_upload_write(u, 0, STR("abc")), OK);
     errors[PWRITE] = ENOSPC;
     CHECK_INT(store_upload_write(u, 3, STR("def")), ERR_NO_SPACE);
-    errors[RENAME] = ENOSPC;
+    errors[LINK] = ENOSPC;
     CHECK_INT(store_upload_publish(u, 3, key), ERR_NO_SPACE);
     errors[TRUNCATE] = EIO;
     CHECK_INT(store_upload_sync(u, 2), ERR_IO);
     /* What was written before is untouched, and the upload goes on. */
     CHECK_INT(store_upload_write(u, 3, STR("DEF")), OK);
     CHECK_INT(store_upload_publish(u, 6, key), OK);
+    store_upload_close(u);
     check_blob(s, str_make(key, sizeof key), STR("abcDEF"));
     CHECK_INT(store_blob_unlink(s, str_make(key, sizeof key)), OK);
     store_close(s);
@@ -378,7 +388,7 @@ static void failed_sync_poisons(void)
 
     CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
     CHECK_INT(store_upload_write(u, 0, STR("abc")), OK);
-    errors[SYNC] = EIO; /* of blobs/xx, after the rename */
+    errors[SYNC] = EIO; /* of blobs/xx, after the link */
     CHECK_INT(store_upload_publish(u, 3, key), ERR_IO);
     check_poisoned(s, u, uuid, ERR_IO);
     store_close(s);

@@ -208,14 +208,13 @@ enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes, char 
     name[STORE_KEY_LEN] = 0;
     struct directory *shard = &s->shards[fresh[0]];
     unsigned failures = directory_failures(shard);
-    if (s->sys->renameat(s->uploads.fd, u->name, shard->fd, name) != 0)
+    if (s->sys->linkat(s->uploads.fd, u->name, shard->fd, name, 0) != 0)
         return err_from_errno(errno);
     if ((e = directory_sync(shard, s->sys, failures))) {
         unlinkat(shard->fd, name, 0);
         return poison(u, e);
     }
     memcpy(key, name, STORE_KEY_LEN);
-    store_upload_close(u);
     return OK;
 }
 

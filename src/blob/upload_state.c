@@ -190,10 +190,7 @@ enum err upload_digest(struct upload *u, uint64_t size_bytes, enum digest_algori
 
 enum err upload_publish(struct upload *u, uint64_t size_bytes, char key[STORE_KEY_LEN])
 {
-    enum err e = store_upload_publish(u->file, size_bytes, key);
-    if (!e)
-        u->file = NULL;
-    return noted(u, e);
+    return noted(u, store_upload_publish(u->file, size_bytes, key));
 }
 
 enum err upload_discard(struct upload *u)

@@ -23,7 +23,7 @@
  * or, to finish,
  *
  *     upload_digest(u, total, algorithm, &d); compare; upload_publish(u, total, key);
- *     insert blob and link, delete the row; upload_checkin(u, false);
+ *     insert blob and link, delete the row; upload_discard(u); upload_checkin(u, false);
  *
  * The table's functions may be called from any thread. A checked-out upload belongs to one request,
  * and to one thread at a time; its sink works on its behalf. */
@@ -36,7 +36,7 @@
 struct upload_table;
 
 struct upload {
-    struct store_upload *file; /* NULL before upload_resume and after upload_publish */
+    struct store_upload *file; /* NULL before upload_resume and after upload_discard */
     struct hasher *hasher;     /* likewise NULL before upload_resume */
     uint64_t offset;           /* bytes known durable: resumed at, or synced since */
     uint64_t hashed;           /* bytes the hasher has seen */
@@ -70,7 +70,7 @@ NODISCARD enum err upload_sync(struct upload *u, uint64_t size_bytes);
  * else by reading the file. */
 NODISCARD enum err upload_digest(struct upload *u, uint64_t size_bytes, enum digest_algorithm alg,
                                  struct digest *ret);
-/* store_upload_publish. On success the upload is over: check it in. */
+/* store_upload_publish. When the row that names the key is committed: discard and check in. */
 NODISCARD enum err upload_publish(struct upload *u, uint64_t size_bytes, char key[STORE_KEY_LEN]);
 /* Removes the file of a cancelled or expired upload. Check it in afterwards. */
 NODISCARD enum err upload_discard(struct upload *u);

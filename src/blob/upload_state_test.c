@@ -71,6 +71,7 @@ static void goes_on(void)
     CHECK_INT(upload_checkout(t, uuid, &u), OK);
     CHECK_INT(upload_resume(u, 13, DIGEST_sha256), OK);
     CHECK_INT(upload_publish(u, 13, key), OK);
+    CHECK_INT(upload_discard(u), OK);
     CHECK(u->file == NULL);
     upload_checkin(u, true); /* there is nothing left to keep */
     CHECK_INT(store_blob_open(s, str_make(key, sizeof key), 13, &f), OK);

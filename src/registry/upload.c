@@ -164,13 +164,14 @@ enum err upload_finish(struct registry *registry, struct db_conn *conn, struct u
     e = db_tx(registry->db, commit_tx, &commit);
     if (!e)
         atomic_fetch_sub(&registry->uploads_n, (uint64_t)commit.delete.deleted);
-    /* Our file is not needed when other content won. After an error it stays: a commit that failed
-     * in the middle may turn out to have happened, and a stray file is harmless. */
+    /* One of the two names is left over. After a commit that failed in the middle, which may turn
+     * out to have happened, the upload's goes, so that nobody can write behind the blob's. */
+    bool unknown = e == ERR_IO || e == ERR_DB || e == ERR_DB_CORRUPT;
     enum err swept = OK;
-    if (stored && !e)
-        swept = upload_discard(upload);
-    else if (!stored && ((!e && !commit.adopted) || e == ERR_NO_SPACE))
+    if (commit.store_key.p && !unknown && (e || !commit.adopted))
         swept = store_blob_unlink(registry->store, commit.store_key);
+    if (!swept && (!e || unknown))
+        swept = upload_discard(upload);
     if (swept)
         LOG(WARN, "stray_file_left", log_str("upload", commit.delete.uuid), log_err(swept));
     return e;

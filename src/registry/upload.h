@@ -33,7 +33,7 @@ struct upload_commit {
     uint64_t size_bytes;
     struct maker maker;
 };
-/* This is where a blob becomes durable: bytes synced, renamed, directory synced; then row, link and
+/* This is where a blob becomes durable: bytes synced, linked into place, directory synced; then row, link and
  * the upload's end in one transaction. Content that is stored already is linked, and the received
  * file removed; content whose stored file is gone or damaged is replaced. Blocks. On success the
  * upload is over; check it in. */

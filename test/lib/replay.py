@@ -56,8 +56,10 @@ def _label(records):
         elif r.kind == RENAME and r.path in paths:
             file = paths.pop(r.path)
             paths[r.path2], names[file] = file, r.path2
-            if file in last_sync and "uploads" in r.path and "blobs" in r.path2:
-                last_sync[file].label = "blob file"
+        elif r.kind == LINK:
+            paths[r.path2] = r.file
+            if r.file in last_sync and "blobs" in r.path2:
+                last_sync[r.file].label = "blob file"
         elif r.kind == UNLINK:
             paths.pop(r.path, None)
         elif r.kind == SYNC:
