@@ -36,6 +36,17 @@ enum err store_upload_stat(struct store *s, str uuid, uint64_t *size_bytes)
     return size_of(s->uploads.fd, name, size_bytes);
 }
 
+/* What root makes on behalf of the server belongs to whom the directory belongs. */
+static enum err own_like(int dir_fd, int fd)
+{
+    struct stat dir, st;
+    if (fstat(dir_fd, &dir) != 0 || fstat(fd, &st) != 0)
+        return err_from_errno(errno);
+    if (geteuid() != 0 || (st.st_uid == dir.st_uid && st.st_gid == dir.st_gid))
+        return OK;
+    return fchown(fd, dir.st_uid, dir.st_gid) ? err_from_errno(errno) : OK;
+}
+
 /* DIR/quarantine, made durably on first use. */
 static enum err open_quarantine(struct store *s, int *ret)
 {
@@ -44,8 +55,13 @@ static enum err open_quarantine(struct store *s, int *ret)
     FD_CLEANUP int parent = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent < 0 || s->sys->fsync(parent) != 0)
         return err_from_errno(errno);
-    *ret = openat(s->dir_fd, "quarantine", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return *ret < 0 ? err_from_errno(errno) : OK;
+    FD_CLEANUP int fd = openat(s->dir_fd, "quarantine", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_from_errno(errno);
+    enum err e = own_like(parent, fd);
+    if (!e)
+        *ret = fd_take(&fd);
+    return e;
 }
 
 enum err store_blob_quarantine(struct store *s, str key)
@@ -65,6 +81,24 @@ enum err store_blob_quarantine(struct store *s, str key)
     if (s->sys->fsync(to) != 0)
         return err_from_errno(errno);
     return directory_sync(from, s->sys, failures);
+}
+
+enum err store_quarantine_write(struct store *s, const char *name, str bytes)
+{
+    FD_CLEANUP int dir = -1;
+    enum err e = open_quarantine(s, &dir);
+    if (e)
+        return e;
+    FD_CLEANUP int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_from_errno(errno);
+    for (size_t at = 0; at < bytes.n;) {
+        ssize_t n = s->sys->pwrite(fd, bytes.p + at, bytes.n - at, (off_t)at);
+        if (n < 0 && errno != EINTR)
+            return err_from_errno(errno);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return s->sys->fsync(fd) || s->sys->fsync(dir) ? err_from_errno(errno) : OK;
 }
 
 /* Listings. */
@@ -138,13 +172,36 @@ enum err store_list_uploads(struct store *s, store_list_fn *fn, void *arg)
     return list(s->uploads.fd, 0, upload_is_proper, fn, arg);
 }
 
+static bool is_proper_here(str name, unsigned shard)
+{
+    return true;
+}
+
+enum err store_list_dir(struct store *s, store_list_fn *fn, void *arg)
+{
+    return list(s->dir_fd, 0, is_proper_here, fn, arg);
+}
+
+enum err store_dir_unlink(struct store *s, str name)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    if (!name.n || str_find(name, '/') < name.n)
+        return ERR_NOT_FOUND;
+    if (unlinkat(s->dir_fd, arena_cstr(&a, name), 0) != 0 && errno != ENOENT)
+        return err_from_errno(errno);
+    return OK;
+}
+
 /* The hold. */
 
-static enum err lock_hold(int dir_fd, const char *path, int operation, int *ret)
+static enum err lock_hold(int dir_fd, int operation, int *ret)
 {
-    FD_CLEANUP int fd = openat(dir_fd, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    FD_CLEANUP int fd = openat(dir_fd, "hold", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_from_errno(errno);
+    enum err e = own_like(dir_fd, fd);
+    if (e)
+        return e;
     while (flock(fd, operation) != 0) {
         if (errno == EWOULDBLOCK)
             return ERR_BUSY;
@@ -157,12 +214,12 @@ static enum err lock_hold(int dir_fd, const char *path, int operation, int *ret)
 
 enum err store_hold(str dir, struct arena *a, int *fd, struct error *why)
 {
-    str path = arena_printf(a, "%.*s/hold", STR_ARG(dir));
-    enum err e = lock_hold(AT_FDCWD, path.p, LOCK_SH, fd);
-    return e ? error_set(a, why, e, "cannot lock %.*s: %s", STR_ARG(path), err_text(e)) : OK;
+    FD_CLEANUP int dir_fd = open(arena_cstr(a, dir), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    enum err e = dir_fd < 0 ? err_from_errno(errno) : lock_hold(dir_fd, LOCK_SH, fd);
+    return e ? error_set(a, why, e, "cannot lock %.*s/hold: %s", STR_ARG(dir), err_text(e)) : OK;
 }
 
 enum err store_hold_exclude(struct store *s, int *fd)
 {
-    return lock_hold(s->dir_fd, "hold", LOCK_EX | LOCK_NB, fd);
+    return lock_hold(s->dir_fd, LOCK_EX | LOCK_NB, fd);
 }
