@@ -36,6 +36,8 @@ enum err app_open(struct app *app, const struct conf *conf, unsigned readers_n, 
     app->conf = conf;
     enum err e = data_dir_take(conf->data, a, lock_fd, why);
     if (!e)
+        e = data_dir_check_whole(conf->data, a, why);
+    if (!e)
         e = db_open(&app->db, conf->data, readers_n, a, why);
     if (!e)
         e = store_open(&registry->store, conf->data, a, why);

@@ -28,7 +28,7 @@ static enum err sync_dir(struct arena *a, const char *path, struct error *why)
 }
 
 /* mkdir -p; an entry is durable once its parent was synced. */
-static enum err make_dirs(struct arena *a, str dir, struct error *why)
+enum err data_dir_make(str dir, struct arena *a, struct error *why)
 {
     char *path = arena_cstr(a, dir);
     for (char *p = path + 1;; p++) {
@@ -54,7 +54,7 @@ static enum err make_dirs(struct arena *a, str dir, struct error *why)
 
 enum err data_dir_take(str dir, struct arena *a, int *lock_fd, struct error *why)
 {
-    enum err e = make_dirs(a, dir, why);
+    enum err e = data_dir_make(dir, a, why);
     if (e)
         return e;
     str path = arena_printf(a, "%.*s/lock", STR_ARG(dir));
@@ -69,6 +69,17 @@ enum err data_dir_take(str dir, struct arena *a, int *lock_fd, struct error *why
     *lock_fd = fd;
     fd = -1;
     return OK;
+}
+
+enum err data_dir_check_whole(str dir, struct arena *a, struct error *why)
+{
+    struct stat st;
+    str path = arena_printf(a, "%.*s/" DATA_DIR_RESTORING, STR_ARG(dir));
+    if (stat(path.p, &st) != 0)
+        return OK;
+    return error_set(a, why, ERR_CONFIG,
+                     "a restore into %.*s was interrupted: repeat it, or remove the directory",
+                     STR_ARG(dir));
 }
 
 enum err data_dir_write_secret(str dir, const char *name, str content, struct arena *a,

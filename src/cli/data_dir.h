@@ -3,7 +3,16 @@
 
 #include "base/err.h"
 
-/* Makes `dir` and its missing parents (0700), each synced into its parent, and takes DIR/lock.
+/* Name of a file in a data directory that a restore has not finished. */
+#define DATA_DIR_RESTORING "restoring"
+
+/* Makes `dir` and its missing parents (0700), each synced into its parent. */
+NODISCARD enum err data_dir_make(str dir, struct arena *a, struct error *why);
+
+/* Refuses (ERR_CONFIG) a directory that a restore was to fill and has not. */
+NODISCARD enum err data_dir_check_whole(str dir, struct arena *a, struct error *why);
+
+/* data_dir_make, and takes DIR/lock.
  * *lock_fd holds the lock until it is closed. ERR_BUSY when another process has it. */
 NODISCARD enum err data_dir_take(str dir, struct arena *a, int *lock_fd, struct error *why);
 

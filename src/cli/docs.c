@@ -178,6 +178,8 @@ void docs_man(struct buf *out)
     buf_add(out, STR(".SH FLAGS\n"));
     man_flags(out, conf_flags, no_flags);
     man_flags(out, tag_flags, conf_flags);
+    man_flags(out, fsck_flags, tag_flags);
+    man_flags(out, backup_flags, conf_flags);
     man_flags(out, help_flags, no_flags);
     buf_add(out, STR(".SH CONFIGURATION\n"));
     man_text(out, man_configuration);

@@ -50,6 +50,28 @@ const struct flag tag_flags[] = {
     FLAG_HELP,
     {0}};
 
+const struct flag fsck_flags[] = {
+    {"repair", NULL, "Repair what can be repaired without losing content.", false},
+    {"quick", NULL, "Compare the sizes of blobs only; without it, every blob is read and hashed.",
+     false},
+    {"json", NULL, "Print JSON.", false},
+    FLAG_CONFIG,
+    FLAG_DATA,
+    FLAG_SET,
+    FLAG_HELP,
+    {0}};
+
+const struct flag backup_flags[] = {
+    {"copy", NULL, "Copy the bytes of new blobs, and check them, also where a hard link would do.",
+     false},
+    FLAG_CONFIG,
+    FLAG_DATA,
+    FLAG_SET,
+    FLAG_HELP,
+    {0}};
+
+const struct flag restore_flags[] = {FLAG_CONFIG, FLAG_DATA, FLAG_SET, FLAG_HELP, {0}};
+
 const struct flag help_flags[] = {
     {"markdown", NULL, "Print the reference of all options as Markdown.", false},
     {"man", NULL, "Print the manual page.", false},
