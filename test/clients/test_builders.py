@@ -1,5 +1,6 @@
 """Images that clients build: docker's classic builder and BuildKit, buildah in every format and
-compression. Built on an image from the registry, pushed, pulled by another client, looked into."""
+compression. Built on an image from the registry, pushed, pulled by another client, looked into.
+(Debian 12 has no buildx; BuildKit is reached by docker build.)"""
 
 import json
 import re

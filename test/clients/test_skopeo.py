@@ -1,4 +1,4 @@
-"""skopeo and umoci: everything skopeo does with registries, and layouts made by umoci."""
+"""skopeo with everything it does to registries, podman's search, and layouts made by umoci."""
 
 import json
 import re
@@ -84,16 +84,24 @@ def test_lists_and_delete(skopeo, server, admin, pushed):
     assert admin.tags("skopeo/listed").json()["tags"] == []
 
 
-def test_list_over_pages(berth, skopeo):
+def test_lists_over_pages(berth, skopeo, podman):
+    """Of tags, and of repositories: podman searches the catalog."""
     server = berth({"limits.page": "3"})
+    for tool in (skopeo, podman):
+        assert tool.login(server).returncode == 0
+    names = [f"v{i}" for i in range(8)]
     admin = Client(server)
-    assert skopeo.login(server).returncode == 0
-    body, _ = admin.push_image("skopeo/pages", "v0")
-    for i in range(1, 8):
-        admin.put_manifest("skopeo/pages", f"v{i}", body)
+    body, _ = admin.push_image("skopeo/pages", names[0])
+    for name in names:
+        admin.put_manifest("skopeo/pages", name, body)
+        admin.push_image(f"found/{name}", "latest")
     admin.close()
     found = json.loads(skopeo.out("list-tags", ONE, f"docker://{server.name}/skopeo/pages"))
-    assert found["Tags"] == [f"v{i}" for i in range(8)]
+    assert found["Tags"] == names
+    text = podman.out("search", ONE, "--list-tags", f"{server.name}/skopeo/pages")
+    assert re.findall(r"skopeo/pages\s+(\S+)", text) == names
+    text = podman.out("search", ONE, f"{server.name}/found")
+    assert re.findall(r"/(found/\S+)", text) == [f"found/{name}" for name in names]
 
 
 def test_sync(skopeo, server, admin, pushed, tmp_path):

@@ -17,7 +17,6 @@ VERSIONS = ROOT / "tools" / "clients" / "versions"
 PACKAGED = {
     "dockerd": ["/usr/sbin/dockerd", "--version"],
     "docker": ["/usr/bin/docker", "--version"],
-    "buildx": ["/usr/bin/docker", "buildx", "version"],
     "podman": ["podman", "--version"],
     "buildah": ["buildah", "--version"],
     "skopeo": ["skopeo", "--version"],
