@@ -23,10 +23,8 @@ static enum err blob_get(struct request *req, struct response *res)
         e = v2_digest(req, req->args[1], &digest);
     if (!e)
         e = blob_find_linked(call->conn, call->name.full, &digest, &blob);
-    /* A file that is gone or cut answers like a blob that was never pushed: a push repairs it. */
-    if (!e && store_blob_open(call->app->registry.store, str_make(blob.store_key, STORE_KEY_LEN),
-                              blob.size_bytes, &file))
-        e = ERR_BLOB_UNKNOWN;
+    if (!e)
+        e = blob_open(call->app->registry.store, &blob, &file);
     if (e == ERR_BLOB_UNKNOWN)
         return unknown(req, call);
     if (e)
@@ -70,9 +68,11 @@ static enum err blob_delete(struct request *req, struct response *res)
     e = db_tx(call->app->db, unlink_tx, &unlink);
     if (e == ERR_BLOB_UNKNOWN || e == ERR_NAME_UNKNOWN)
         return unknown(req, call);
-    if (e == ERR_BLOB_IN_USE)
+    if (e == ERR_BLOB_IN_USE) {
+        response_header(res, "Allow", STR("GET, HEAD")); /* RFC 9110 15.5.6: with every 405 */
         return fail(req, e, "a manifest in %.*s still uses blob %.*s; delete the manifest first",
                     STR_ARG(call->name.asked), STR_ARG(req->args[1]));
+    }
     if (!e)
         res->status = 202;
     return e;

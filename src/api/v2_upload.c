@@ -229,6 +229,21 @@ static enum err post_monolithic(struct request *req, struct response *res, struc
     return store_failed(req, e);
 }
 
+/* Whether the source has the blob, and its file is there: who mounts a blob will not push it, and
+ * then nobody would repair it. */
+static enum err check_source(struct v2_call *call, const struct name *source,
+                             const struct digest *digest)
+{
+    struct blob blob;
+    struct file *file;
+    enum err e = blob_find_linked(call->conn, source->full, digest, &blob);
+    if (!e)
+        e = blob_open(call->app->registry.store, &blob, &file);
+    if (!e)
+        file_unref(file);
+    return e;
+}
+
 /* True (and the answer made) when the blob was linked. A source that is unknown, unreadable or
  * malformed is no error: the client gets an ordinary upload instead. */
 static bool try_mount(struct request *req, struct response *res, struct v2_call *call, enum err *e)
@@ -244,6 +259,8 @@ static bool try_mount(struct request *req, struct response *res, struct v2_call 
     if (*e == ERR_DENIED)
         return false;
     struct maker maker = v2_maker(call);
+    if (!*e)
+        *e = check_source(call, &source, &digest);
     if (!*e)
         *e = blob_mount(&call->app->registry, &source, &call->name, &digest, &maker);
     if (*e == ERR_BLOB_UNKNOWN)
@@ -299,14 +316,19 @@ static enum err check_range(struct request *req, struct response *res, struct st
         return OK;
     if (!content_range_parse(header, &first, &last))
         return fail(req, ERR_BLOB_UPLOAD_INVALID,
-                    "Content-Range must be <first>-<last>, two byte positions");
-    if (first > last || first != offset) {
+                    "Content-Range must be <first>-<last>, two byte positions, not \"%.*s\"",
+                    STR_ARG(str_first(header, 60)));
+    if (first > last || first != offset)
         answer_position(res, s->call, s->uuid, offset);
+    if (first > last)
+        return fail(req, ERR_BLOB_UPLOAD_RANGE,
+                    "Content-Range %.*s ends before it begins; both positions are inclusive",
+                    STR_ARG(str_first(header, 60)));
+    if (first != offset)
         return fail(req, ERR_BLOB_UPLOAD_RANGE,
                     "the upload has %llu bytes, so the next chunk starts at %llu, not %llu",
                     (unsigned long long)offset, (unsigned long long)offset,
                     (unsigned long long)first);
-    }
     s->range_bytes = last - first + 1;
     if (req->body_bytes != BODY_UNKNOWN && req->body_bytes != s->range_bytes)
         return fail(req, ERR_SIZE_INVALID,
@@ -388,7 +410,10 @@ static enum err upload_put(struct request *req, struct response *res)
     if (e)
         return malformed ? e : put_again(req, res, s->call, &digest, e);
     e = v2_digest(req, text, &s->digest);
-    return e ? e : receive(req, res, s, put_done, put_failed);
+    if (!e)
+        e = receive(req, res, s, put_done, put_failed);
+    /* The first of two equal requests may have ended the upload a moment ago. */
+    return e == ERR_BLOB_UPLOAD_UNKNOWN ? put_again(req, res, s->call, &s->digest, e) : e;
 }
 
 static enum err upload_get(struct request *req, struct response *res)

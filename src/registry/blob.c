@@ -28,6 +28,13 @@ enum err blob_find(struct db_conn *conn, const struct digest *digest, struct blo
     return blob_read(&c, ret);
 }
 
+enum err blob_open(struct store *store, const struct blob *blob, struct file **ret)
+{
+    enum err e =
+        store_blob_open(store, str_make(blob->store_key, STORE_KEY_LEN), blob->size_bytes, ret);
+    return e == ERR_NOT_FOUND || e == ERR_IO ? ERR_BLOB_UNKNOWN : e;
+}
+
 /* A project counts a blob once, however many of its repositories link it: the bytes to add. */
 static enum err project_add(struct db_conn *conn, const struct repository *repository,
                             const struct blob *blob, int64_t *bytes)
@@ -105,11 +112,11 @@ enum err blob_unlink(struct db_conn *conn, const struct repository *repository,
     int64_t removed, project_bytes;
     enum err e = blob_find(conn, digest, &blob);
     if (!e)
-        e = check_unused(conn, repository, digest);
-    if (!e)
         e = db_exec_count(conn, Q_BLOB_UNLINK, &removed, DB_INT(repository->id), DB_INT(blob.id));
     if (!e && removed == 0)
-        e = ERR_BLOB_UNKNOWN;
+        e = ERR_BLOB_UNKNOWN; /* before who uses it: that it exists elsewhere must not show */
+    if (!e)
+        e = check_unused(conn, repository, digest);
     if (!e)
         e = project_remove(conn, repository, &blob, &project_bytes);
     if (!e)

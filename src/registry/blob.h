@@ -20,6 +20,10 @@ NODISCARD enum err blob_find_linked(struct db_conn *conn, str full_name,
 /* The blob anywhere. For deduplication only: existence must not leak from here. */
 NODISCARD enum err blob_find(struct db_conn *conn, const struct digest *digest, struct blob *ret);
 
+/* Opens the bytes. ERR_BLOB_UNKNOWN when the file is gone or cut: that looks like a blob that was
+ * never pushed, so that the next push repairs it. */
+NODISCARD enum err blob_open(struct store *store, const struct blob *blob, struct file **ret);
+
 /* Writer: links a blob into a repository and moves the totals. Linking twice is fine. */
 NODISCARD enum err blob_link(struct db_conn *conn, const struct repository *repository,
                              const struct blob *blob, int64_t now_us);

@@ -138,10 +138,11 @@ static enum err look_up(struct registry *registry, struct db_conn *conn,
     *stored = *damaged = false;
     if (e)
         return e == ERR_BLOB_UNKNOWN ? OK : e;
-    e = store_blob_open(registry->store, str_make(blob.store_key, STORE_KEY_LEN), blob.size_bytes,
-                        &file);
+    e = blob_open(registry->store, &blob, &file);
     if (e == OK)
         file_unref(file);
+    if (e && e != ERR_BLOB_UNKNOWN)
+        return e;
     *stored = e == OK && !blob.damaged;
     *damaged = !*stored;
     return OK;

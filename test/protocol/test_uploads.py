@@ -178,6 +178,19 @@ def test_content_range(client, value, status):
     assert client.patch(location, b"0123456789", 0).header("range") == "0-9"
 
 
+def test_content_range_texts(client):
+    """What is wrong with it is said, not that 0 is not 0."""
+    location = client.start("up/a")
+    response = client.request("PATCH", location, b"x", [("Content-Range", "0-x")])
+    assert '"0-x"' in response.message
+    assert client.patch(location, b"0123456789", 0).status == 202
+    response = client.request("PATCH", location, b"x", [("Content-Range", "10-9")])
+    assert response.status == 416 and "10-9 ends before it begins" in response.message
+    assert response.header("range") == "0-9"
+    response = client.request("PATCH", location, b"x", [("Content-Range", "5-5")])
+    assert "starts at 10, not 5" in response.message
+
+
 def test_content_range_with_unit(client):
     location = client.start("up/a")
     response = client.request("PATCH", location, b"0123456789", [("Content-Range", "bytes 0-9/20")])
