@@ -9,7 +9,10 @@
 #include "json/write.h"
 #include <unistd.h>
 
-enum { TAGS_MAX = 32 }; /* tag parameters in one PUT; the specification asks for 10 */
+enum {
+    TAGS_MAX = 32,       /* tag parameters in one PUT; the specification asks for 10 */
+    MISSING_SHOWN = 256, /* parts a refused manifest lacks, told one by one */
+};
 
 static enum err enter(struct request *req, struct response *res, enum action action,
                       struct v2_call **call, struct reference *reference)
@@ -18,7 +21,7 @@ static enum err enter(struct request *req, struct response *res, enum action act
     return e ? e : reference_parse(req->arena, req->args[1], reference, &req->error);
 }
 
-/* Only for who may pull: tells what is there instead. */
+/* Tells who may pull what is there instead. */
 static enum err unknown(struct request *req, const struct v2_call *call,
                         const struct reference *reference)
 {
@@ -28,7 +31,9 @@ static enum err unknown(struct request *req, const struct v2_call *call,
     enum err e = repository_find(call->conn, call->name.full, &repository);
     if (e == ERR_NAME_UNKNOWN)
         return fail(req, e, "repository %.*s does not exist", STR_ARG(call->name.asked));
-    if (!e && !reference->is_digest)
+    /* A token may be for deleting alone. */
+    if (!e && !reference->is_digest &&
+        !auth_allows(call->app->auth, call->conn, &call->who, ACTION_PULL, call->name.full))
         e = tag_near(call->conn, &repository, reference->tag, req->arena, near, &n);
     if (e)
         return e;
@@ -82,41 +87,59 @@ static const char *kind(const struct manifest *manifest, size_t i)
     return i == 0 ? "config" : "layer";
 }
 
-static bool is_named_before(const struct manifest_put *put, size_t i)
+/* Parts that were told of so far. */
+struct missing_list {
+    const struct manifest_ref *refs[MISSING_SHOWN];
+    struct error *last;
+    size_t n;
+};
+
+static bool is_listed(const struct missing_list *list, const struct manifest_ref *ref)
 {
-    for (size_t j = 0; j < i; j++) {
-        if (put->missing[j] &&
-            digest_eq(&put->manifest->refs[j].digest, &put->manifest->refs[i].digest))
+    for (size_t i = 0; i < list->n; i++) {
+        if (digest_eq(&list->refs[i]->digest, &ref->digest))
             return true;
     }
     return false;
+}
+
+static void list_missing(struct request *req, const struct v2_call *call, const char *kind,
+                         const struct manifest_ref *ref, struct missing_list *list)
+{
+    str digest = digest_text(req->arena, &ref->digest);
+    struct error *entry = list->n ? ARENA_NEW(req->arena, struct error) : &req->error;
+    BUF_CLEANUP struct buf detail = BUF_INIT(1024);
+    struct json_writer w = {.out = &detail};
+    jw_object(&w);
+    jw_field(&w, "digest", digest);
+    jw_field(&w, "mediaType", ref->media_type);
+    jw_end(&w);
+    entry->code = ERR_MANIFEST_BLOB_UNKNOWN;
+    entry->message = arena_printf(req->arena, "%s %.*s is not in %.*s: push it first", kind,
+                                  STR_ARG(digest), STR_ARG(call->name.asked));
+    if (!detail.full)
+        entry->detail = arena_str(req->arena, buf_str(&detail));
+    if (list->last)
+        list->last->next = entry;
+    list->last = entry;
+    list->refs[list->n++] = ref;
 }
 
 /* One error entry for each missing part, so that a person sees them all at once. */
 static enum err missing_parts(struct request *req, const struct v2_call *call,
                               const struct manifest_put *put)
 {
-    struct error *last = NULL;
+    struct missing_list *list = ARENA_NEW(req->arena, struct missing_list);
     for (size_t i = 0; i < put->manifest->ref_n; i++) {
-        if (!put->missing[i] || is_named_before(put, i))
+        const struct manifest_ref *ref = &put->manifest->refs[i];
+        if (!put->missing[i] || is_listed(list, ref))
             continue;
-        str digest = digest_text(req->arena, &put->manifest->refs[i].digest);
-        struct error *entry = last ? ARENA_NEW(req->arena, struct error) : &req->error;
-        BUF_CLEANUP struct buf detail = BUF_INIT(1024);
-        struct json_writer w = {.out = &detail};
-        jw_object(&w);
-        jw_field(&w, "digest", digest);
-        jw_field(&w, "mediaType", put->manifest->refs[i].media_type);
-        jw_end(&w);
-        entry->code = ERR_MANIFEST_BLOB_UNKNOWN;
-        entry->message =
-            arena_printf(req->arena, "%s %.*s is not in %.*s: push it first",
-                         kind(put->manifest, i), STR_ARG(digest), STR_ARG(call->name.asked));
-        if (!detail.full)
-            entry->detail = arena_str(req->arena, buf_str(&detail));
-        if (last)
-            last->next = entry;
-        last = entry;
+        if (list->n == MISSING_SHOWN) {
+            list->last->message = arena_printf(req->arena, "%.*s; and more are missing",
+                                               STR_ARG(list->last->message));
+            break;
+        }
+        list_missing(req, call, kind(put->manifest, i), ref, list);
     }
     return ERR_MANIFEST_BLOB_UNKNOWN;
 }
@@ -157,6 +180,15 @@ static enum err check_digest(struct request *req, const struct reference *refere
     return OK;
 }
 
+static bool is_among(const str *tags, size_t n, str tag)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(tags[i], tag))
+            return true;
+    }
+    return false;
+}
+
 /* The tags to set: the one in the path, or those of `tag` parameters beside a digest. */
 static enum err read_tags(struct request *req, const struct reference *reference,
                           struct manifest_put *put)
@@ -170,14 +202,29 @@ static enum err read_tags(struct request *req, const struct reference *reference
                           "the parameter tag goes with a manifest pushed by digest, not by tag")
                    : OK;
     }
-    for (; request_query_nth(req, STR("tag"), put->tag_n, &tag); put->tag_n++) {
-        if (put->tag_n == TAGS_MAX)
+    for (size_t i = 0; request_query_nth(req, STR("tag"), i, &tag); i++) {
+        if (i == TAGS_MAX)
             return fail(req, ERR_TARGET_TOO_LONG, "at most %d tags in one request", TAGS_MAX);
         if (!tag_is_valid(tag))
-            return fail(req, ERR_TAG_INVALID, "invalid tag \"%.*s\"", STR_ARG(str_first(tag, 200)));
-        tags[put->tag_n] = tag;
+            return fail(req, ERR_TAG_INVALID,
+                        "invalid tag \"%.*s\" in the parameter tag: a tag has at most %d letters, "
+                        "digits, '_', '.' and '-', and does not begin with '.' or '-'",
+                        STR_ARG(str_first(tag, 200)), TAG_LENGTH_MAX);
+        if (!is_among(tags, put->tag_n, tag))
+            tags[put->tag_n++] = tag;
     }
     return OK;
+}
+
+static bool is_conditional(const struct request *req)
+{
+    return request_header(req, STR("if-match")).p || request_header(req, STR("if-none-match")).p;
+}
+
+static enum err condition_failed(struct request *req)
+{
+    return fail(req, ERR_PRECONDITION_FAILED,
+                "%.*s does not name what If-Match or If-None-Match expects", STR_ARG(req->args[1]));
 }
 
 /* If-Match and If-None-Match (RFC 9110 13.1), against what is there when the write happens. */
@@ -199,8 +246,7 @@ static str read_config(struct v2_call *call, struct arena *a, const struct manif
     if (manifest_type_is_index(manifest->type) ||
         blob_find_linked(call->conn, call->name.full, &manifest->refs[0].digest, &blob) ||
         blob.size_bytes > FACT_CONFIG_BYTES_MAX ||
-        store_blob_open(call->app->registry.store, str_make(blob.store_key, STORE_KEY_LEN),
-                        blob.size_bytes, &file))
+        blob_open(call->app->registry.store, &blob, &file))
         return none;
     char *text = arena_alloc(a, blob.size_bytes);
     ssize_t n = pread(file->fd, text, blob.size_bytes, 0);
@@ -240,12 +286,13 @@ static enum err prepare_put(struct request *req, struct response *res, struct v2
     put->bytes = req->body;
     put->maker = v2_maker(*call);
     put->missing = ARENA_ARRAY(req->arena, manifest->ref_n, bool);
-    if (request_header(req, STR("if-match")).p || request_header(req, STR("if-none-match")).p) {
+    if (is_conditional(req)) {
         put->condition = condition_holds;
         put->condition_arg = req;
     }
     if (put->condition && put->tag_n > 1)
-        return fail(req, ERR_PRECONDITION_FAILED, "a condition goes with one tag at most");
+        return fail(req, ERR_BAD_REQUEST,
+                    "If-Match and If-None-Match go with one tag at most; here are %zu", put->tag_n);
     return OK;
 }
 
@@ -258,6 +305,7 @@ static void answer_put(struct response *res, const struct v2_call *call,
     response_header_printf(res, "Location", "/v2/%.*s/manifests/%.*s", STR_ARG(call->name.asked),
                            STR_ARG(digest));
     response_header(res, "Docker-Content-Digest", digest);
+    response_header_printf(res, "ETag", "\"%.*s\"", STR_ARG(digest)); /* for the next If-Match */
     if (put->manifest->has_subject)
         response_header(res, "OCI-Subject", digest_text(a, &put->manifest->subject));
     for (size_t i = 0; tags_asked && i < put->tag_n; i++)
@@ -280,7 +328,7 @@ static enum err manifest_put_handler(struct request *req, struct response *res)
     if (e == ERR_MANIFEST_INVALID)
         return wrong_size(req, &put);
     if (e == ERR_PRECONDITION_FAILED)
-        return fail(req, e, "the tag does not name what If-Match or If-None-Match expects");
+        return condition_failed(req);
     if (!e)
         answer_put(res, call, &put, request_query(req, STR("tag"), &(str){0}));
     return e;
@@ -299,10 +347,14 @@ static enum err manifest_delete_handler(struct request *req, struct response *re
         .reference = &reference,
         .by = maker.principal,
         .now_us = maker.now_us,
+        .condition = is_conditional(req) ? condition_holds : NULL,
+        .condition_arg = req,
     };
     e = db_tx(call->app->db, manifest_delete_tx, &delete);
     if (e == ERR_MANIFEST_UNKNOWN || e == ERR_NAME_UNKNOWN)
         return unknown(req, call, &reference);
+    if (e == ERR_PRECONDITION_FAILED)
+        return condition_failed(req);
     if (!e)
         res->status = 202;
     return e;

@@ -189,6 +189,8 @@ static enum err delete_by_digest(struct db_conn *conn, const struct repository *
     int64_t body;
     uint64_t size_bytes;
     enum err e = linked_body(conn, repository, digest, &body, &size_bytes);
+    if (!e && del->condition && !del->condition(del->condition_arg, digest))
+        e = ERR_PRECONDITION_FAILED;
     if (!e)
         e = db_exec(conn, Q_MANIFEST_UNLINK, DB_INT(repository->id), DB_INT(body));
     if (!e)
@@ -200,6 +202,16 @@ static enum err delete_by_digest(struct db_conn *conn, const struct repository *
     return e;
 }
 
+static enum err delete_by_tag(struct db_conn *conn, const struct repository *repository,
+                              const struct manifest_delete *del)
+{
+    struct digest current;
+    enum err e = tag_get(conn, repository, del->reference->tag, &current);
+    if (!e && del->condition && !del->condition(del->condition_arg, &current))
+        e = ERR_PRECONDITION_FAILED;
+    return e ? e : tag_end(conn, repository, del->reference->tag, del->by, del->now_us);
+}
+
 enum err manifest_delete_tx(struct db_conn *conn, void *arg)
 {
     const struct manifest_delete *del = arg;
@@ -207,7 +219,6 @@ enum err manifest_delete_tx(struct db_conn *conn, void *arg)
     enum err e = repository_find(conn, del->name->full, &repository);
     if (e)
         return e;
-    if (del->reference->is_digest)
-        return delete_by_digest(conn, &repository, del);
-    return tag_end(conn, &repository, del->reference->tag, del->by, del->now_us);
+    return del->reference->is_digest ? delete_by_digest(conn, &repository, del)
+                                     : delete_by_tag(conn, &repository, del);
 }

@@ -18,6 +18,10 @@ NODISCARD enum err manifest_get(struct db_conn *conn, str full_name,
                                 const struct reference *reference, bool with_bytes, struct arena *a,
                                 struct manifest_view *ret);
 
+/* Asked inside the transaction. `current` is what the tag (or, without a tag, the digest itself)
+ * names now, NULL when that is nothing. False: ERR_PRECONDITION_FAILED. */
+typedef bool manifest_condition_fn(void *arg, const struct digest *current);
+
 /* One manifest to store. */
 struct manifest_put {
     const struct name *name;
@@ -29,10 +33,7 @@ struct manifest_put {
     const str *tags; /* all are pointed at it, or none */
     size_t tag_n;
     struct maker maker;
-    /* Asked inside the transaction, NULL: no condition. `current` is what the tag (or, without a
-     * tag, the digest itself) names now, NULL when that is nothing. False: ERR_PRECONDITION_FAILED.
-     * Only with at most one tag. */
-    bool (*condition)(void *arg, const struct digest *current);
+    manifest_condition_fn *condition; /* NULL: none. Only with at most one tag */
     void *condition_arg;
     /* Result of a refusal: which of manifest->refs are missing, one flag each. The caller makes the
      * array; what is in it counts only after ERR_MANIFEST_BLOB_UNKNOWN. */
@@ -52,8 +53,10 @@ struct manifest_delete {
     const struct reference *reference;
     str by;
     int64_t now_us;
+    manifest_condition_fn *condition; /* NULL: none. Not asked about what does not exist */
+    void *condition_arg;
 };
 
 /* db_tx_fn; arg is a struct manifest_delete. A tag: only the pointer goes. A digest: the link and
- * every tag that points at it. ERR_NAME_UNKNOWN, ERR_MANIFEST_UNKNOWN. */
+ * every tag that points at it. ERR_NAME_UNKNOWN, ERR_MANIFEST_UNKNOWN, ERR_PRECONDITION_FAILED. */
 NODISCARD enum err manifest_delete_tx(struct db_conn *conn, void *arg);
