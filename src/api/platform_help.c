@@ -1,8 +1,9 @@
 #include "api/platform_help.h"
 
+#include "base/buf.h"
 #include "registry/fact.h"
 
-enum { PLATFORMS_SHOWN = 20, WORD_MAX = 32 };
+enum { PLATFORMS_SHOWN = 20, PLATFORM_BYTES_MAX = 80, WORD_MAX = 32 };
 
 /* The word behind `key`, of lower-case letters, digits and '_' as platform names are. */
 static str word_after(str agent, str key)
@@ -28,28 +29,58 @@ bool platform_of_agent(struct arena *a, str agent, str *ret)
     return true;
 }
 
-/* Whether the text can stand between the quotes of a header as it is. */
-static bool is_plain(str s)
+bool platform_serves(str platform, str wanted)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < ' ' || s.p[i] > '~' || s.p[i] == '"' || s.p[i] == '\\')
+    return str_starts(platform, wanted) && (platform.n == wanted.n || platform.p[wanted.n] == '/');
+}
+
+/* Whether it tells a person something, and can stand between the quotes of a header as it is.
+ * BuildKit's attestations are for unknown/unknown. */
+static bool is_shown(str platform)
+{
+    for (size_t i = 0; i < platform.n; i++) {
+        char c = platform.p[i];
+        if (c < ' ' || c > '~' || c == '"' || c == '\\')
             return false;
     }
-    return s.n < 2048;
+    return platform.n <= PLATFORM_BYTES_MAX && !str_starts(platform, STR("unknown/"));
+}
+
+/* "a, b, c and 4 more"; empty when there is nothing to show. */
+static str list_platforms(struct arena *a, const str *platforms, size_t n)
+{
+    BUF_CLEANUP struct buf out = BUF_INIT(PLATFORMS_SHOWN * (PLATFORM_BYTES_MAX + 2) + 64);
+    size_t shown = 0, more = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_shown(platforms[i]))
+            continue;
+        if (shown == PLATFORMS_SHOWN) {
+            more++;
+            continue;
+        }
+        buf_printf(&out, "%s%.*s", shown++ ? ", " : "", STR_ARG(platforms[i]));
+    }
+    if (more)
+        buf_printf(&out, " and %zu more", more);
+    return arena_str(a, buf_str(&out));
 }
 
 void platform_warn(struct request *req, struct response *res, const struct v2_call *call,
                    const struct digest *digest)
 {
-    str wanted, platforms;
+    str wanted, *platforms;
+    size_t n;
     if (!platform_of_agent(req->arena, request_header(req, STR("user-agent")), &wanted) ||
-        facts_joined(call->conn, digest, STR("platform"), PLATFORMS_SHOWN, req->arena,
-                     &platforms) ||
-        platforms.n == 0)
+        facts_list(call->conn, digest, STR("platform"), req->arena, &platforms, &n) ||
+        n == FACTS_MAX) /* there may be more than are known */
         return;
-    /* linux/arm serves for linux/arm/v7 and the other way round. */
-    if (str_contains(platforms, wanted) || !is_plain(platforms))
-        return;
-    response_header_printf(res, "Warning", "299 - \"%.*s is not there for %.*s; it is for %.*s\"",
-                           STR_ARG(call->name.asked), STR_ARG(wanted), STR_ARG(platforms));
+    for (size_t i = 0; i < n; i++) {
+        if (platform_serves(platforms[i], wanted))
+            return;
+    }
+    str list = list_platforms(req->arena, platforms, n);
+    if (list.n)
+        response_header_printf(res, "Warning",
+                               "299 - \"%.*s is not there for %.*s; it is for %.*s\"",
+                               STR_ARG(call->name.asked), STR_ARG(wanted), STR_ARG(list));
 }

@@ -11,3 +11,7 @@ void platform_warn(struct request *req, struct response *res, const struct v2_ca
 
 /* The platform in a User-Agent, as os/architecture; false when it names none. Pure. */
 NODISCARD bool platform_of_agent(struct arena *a, str agent, str *ret);
+
+/* Whether content for `platform` (os/architecture[/variant]) is for `wanted` (os/architecture):
+ * linux/arm/v7 is for linux/arm, linux/arm64 is not. Pure. */
+NODISCARD bool platform_serves(str platform, str wanted);

@@ -18,4 +18,13 @@ static void agents(void)
     CHECK_STR(s, "linux/amd64");
 }
 
-TESTS({"agents", agents})
+static void platforms(void)
+{
+    CHECK(platform_serves(STR("linux/arm"), STR("linux/arm")));
+    CHECK(platform_serves(STR("linux/arm/v7"), STR("linux/arm")));
+    CHECK(!platform_serves(STR("linux/arm64"), STR("linux/arm")));
+    CHECK(!platform_serves(STR("linux/ppc64le"), STR("linux/ppc64")));
+    CHECK(!platform_serves(STR("linux/arm"), STR("linux/arm64")));
+}
+
+TESTS({"agents", agents}, {"platforms", platforms})

@@ -37,8 +37,8 @@ static void add_platform(struct arena *a, struct facts *facts, const json_t *obj
     if (!json_member_str(object, "variant", &variant))
         variant = STR("");
     add(a, facts, "platform", STR(""),
-        arena_printf(a, "%.*s/%.*s%s%.*s", STR_ARG(os), STR_ARG(architecture),
-                     variant.n ? "/" : "", STR_ARG(variant)));
+        arena_printf(a, "%.*s/%.*s%s%.*s", STR_ARG(os), STR_ARG(architecture), variant.n ? "/" : "",
+                     STR_ARG(variant)));
 }
 
 static void read_config(struct arena *a, str config, struct facts *facts)
@@ -81,18 +81,18 @@ enum err facts_insert(struct db_conn *conn, int64_t body, const struct facts *fa
     return e;
 }
 
-enum err facts_joined(struct db_conn *conn, const struct digest *digest, str key, size_t max,
-                      struct arena *a, str *ret)
+enum err facts_list(struct db_conn *conn, const struct digest *digest, str key, struct arena *a,
+                    str **values, size_t *n)
 {
-    str joined = {0};
-    size_t n = 0;
+    str *list = ARENA_ARRAY(a, FACTS_MAX, str);
+    size_t count = 0;
     DB_CURSOR struct db_cursor c =
         db_query(conn, Q_FACT_LIST, DB_BYTES(digest_stored(digest)), DB_TEXT(key));
-    for (; n < max && db_next(&c); n++)
-        joined =
-            arena_printf(a, "%.*s%s%.*s", STR_ARG(joined), n ? ", " : "", STR_ARG(db_text(&c, 0)));
+    while (count < FACTS_MAX && db_next(&c))
+        list[count++] = db_copy(&c, 0, a);
     if (c.err)
         return c.err;
-    *ret = joined;
+    *values = list;
+    *n = count;
     return OK;
 }

@@ -489,6 +489,8 @@ def test_several_tags(fixed):
     for query in ("?tag=good&tag=bad%20one", "?tag=good&tag=.bad", "?tag=good&tag="):
         response = client.put_manifest("m/tags", digest(body) + query, body)
         assert response.status == 400 and response.code == "TAG_INVALID", response
+    response = client.put_manifest("m/tags", digest(body) + f"?tag={wanted[0]}&tag={wanted[0]}", body)
+    assert response.status == 201 and response.header("oci-tag") == wanted[0]
     many = "?" + "&".join(f"tag=t{i}" for i in range(500))
     assert client.put_manifest("m/tags", digest(body) + many, body).status == 414
     assert client.put_manifest("m/tags", "other?tag=good", body).status == 400
@@ -514,3 +516,65 @@ def test_conditional_put(fixed):
     assert put("fresh", second, "If-None-Match", "*") == 201
     assert put("fresh", second, "If-None-Match", "*") == 412
     assert client.manifest("m/cas", "latest").body == second
+    # the entity tag comes with the push, so no GET is needed in between
+    etag = client.put_manifest("m/cas", "latest", first).header("etag")
+    assert etag == client.manifest("m/cas", "latest").header("etag")
+    assert put("latest", second, "If-Match", etag) == 201
+    assert put(digest(second) + "?tag=a&tag=b", second, "If-None-Match", "*") == 400
+
+
+def test_conditional_delete(fixed):
+    """What changed since the client looked is not deleted (RFC 9110 13.1.1)."""
+    client = fixed.client
+    first, first_name = client.push_image("m/cad", "latest", seed=1)
+    second, second_name = client.push_image("m/cad", "latest", seed=2)
+
+    def delete(reference, name, value):
+        return client.request("DELETE", f"/v2/m/cad/manifests/{reference}", headers=[(name, value)]).status
+
+    assert delete("latest", "If-Match", f'"{first_name}"') == 412
+    assert delete("latest", "If-None-Match", f'"{second_name}"') == 412
+    assert delete(second_name, "If-Match", f'"{first_name}"') == 412
+    assert client.manifest("m/cad", "latest").body == second
+    assert delete("none", "If-Match", "*") == 404
+    assert delete("latest", "If-Match", f'"{first_name}", "{second_name}"') == 202
+    assert client.manifest("m/cad", "latest").status == 404
+    assert delete(first_name, "If-Match", "*") == 202
+    assert client.manifest("m/cad", first_name).status == 404
+
+
+# ---- help with platforms
+
+def test_platform_warnings(fixed):
+    """Docker tells its platform; who pulls a tag that has none for it is told which there are."""
+    client = fixed.client
+    client.push("m/platform", CONFIG_BYTES)
+
+    def index_of(*platforms):
+        children = []
+        for i, platform in enumerate(platforms):
+            names = ("os", "architecture", "variant")
+            body = dump({"schemaVersion": 2, "mediaType": IMAGE, "layers": [],
+                         "config": descriptor(CONFIG_BYTES, CONFIG), "annotations": {"child": str(i)}})
+            assert client.put_manifest("m/platform", digest(body), body).status == 201
+            children.append({**descriptor(body, IMAGE),
+                             "platform": dict(zip(names, platform.split("/")))})
+        assert client.put_manifest("m/platform", "t", index(*children), INDEX).status == 201
+
+    def warning(platform):
+        agent = "docker/24 go/go1.20 os/{} arch/{} UpstreamClient(x)".format(*platform.split("/"))
+        response = client.manifest("m/platform", "t", headers=[("User-Agent", agent)])
+        assert response.status == 200
+        return response.header("warning")
+
+    index_of("linux/amd64", "linux/arm64/v8", "unknown/unknown")
+    assert warning("linux/amd64") is None and warning("linux/arm64") is None
+    assert warning("linux/arm") == \
+        '299 - "m/platform is not there for linux/arm; it is for linux/amd64, linux/arm64/v8"'
+    index_of("linux/arm/v7", "linux/ppc64le")
+    assert warning("linux/arm") is None and warning("linux/arm64") and warning("linux/ppc64")
+    index_of(*(f"plan9/a{i:02}" for i in range(40)), "windows/amd64")
+    assert warning("windows/amd64") is None, "the last of many is there too"
+    assert warning("linux/amd64").endswith(' and 21 more"')
+    index_of("unknown/unknown")
+    assert warning("linux/amd64") is None
