@@ -57,6 +57,15 @@ static void log_failure(struct request *req, enum err e)
         log_str("message", req->error.message), log_str("database", database));
 }
 
+static bool has_header(const struct response *res, const char *name)
+{
+    for (size_t i = 0; i < res->header_n; i++) {
+        if (str_eq(res->headers[i].name, str_from(name)))
+            return true;
+    }
+    return false;
+}
+
 void error_answer(struct request *req, struct response *res, enum err e, const char *oauth)
 {
     struct error error = req->error;
@@ -65,10 +74,13 @@ void error_answer(struct request *req, struct response *res, enum err e, const c
     int status = err_status(e);
     if (status == 500 || status == 507)
         log_failure(req, e);
-    if (str_starts(req->path, STR("/v2/")) && !req->route)
+    if (str_starts(req->path, STR("/v2/")) && !req->state) /* no handler was there to set it */
         response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
     if (status == 503 || status == 429)
         response_header(res, "Retry-After", STR("1"));
+    /* A 404 may be kept by caches unless told otherwise (RFC 9110 15.1), and be wrong tomorrow. */
+    if (!has_header(res, "Cache-Control"))
+        response_header(res, "Cache-Control", STR("no-store"));
     response_json(res, status, error_body(req, &error, oauth));
 }
 

@@ -52,8 +52,8 @@ static enum err verify(struct v2_call *call, struct request *req)
     if (!e)
         req->log_principal = call->who.principal.name;
     call->refused = e == ERR_UNAUTHORIZED;
-    if (e == ERR_UNAUTHORIZED &&
-        str_starts(request_header(req, STR("authorization")), STR("Basic")))
+    str scheme = str_first(request_header(req, STR("authorization")), 6);
+    if (e == ERR_UNAUTHORIZED && str_eq_nocase(scheme, STR("Basic ")))
         return fail(req, e, "wrong user name or password");
     if (e == ERR_UNAUTHORIZED)
         return fail(req, e, "the token is malformed, expired or not from this registry");
@@ -190,6 +190,21 @@ void v2_link_next(struct response *res, str path, size_t n, str last)
     }
     response_header_printf(res, "Link", "<%.*s?n=%zu&last=%.*s>; rel=\"next\"", STR_ARG(path), n,
                            (int)length, escaped);
+}
+
+enum err v2_answer_document(struct response *res, str type, str body)
+{
+    struct arena *a = res->req->arena;
+    struct digest digest;
+    digest_of(DIGEST_sha256, body, &digest);
+    struct entity entity = {
+        .etag = arena_printf(a, "\"%.*s\"", STR_ARG(digest_text(a, &digest))),
+        .type = type,
+        .cache_control = STR("no-cache"),
+        .memory = arena_str(a, body),
+        .size_bytes = body.n,
+    };
+    return response_entity(res, &entity);
 }
 
 struct maker v2_maker(const struct v2_call *call)

@@ -31,8 +31,8 @@ NODISCARD enum err v2_enter(struct request *req, struct response *res, enum acti
  * Basic challenge, to who did not log in, ERR_DENIED to who did and may not. */
 NODISCARD enum err api_enter(struct request *req, struct response *res, enum action action,
                              struct v2_call **ret);
-/* The same below /v2/ for routes without a repository: any valid credentials, or none if anonymous access is
- * configured, will do. */
+/* The same below /v2/ for routes without a repository: any valid credentials, or none if anonymous
+ * access is configured, will do. */
 NODISCARD enum err v2_enter_registry(struct request *req, struct response *res, enum action action,
                                      struct v2_call **ret);
 
@@ -50,6 +50,10 @@ NODISCARD enum err v2_digest(struct request *req, str text, struct digest *ret);
 NODISCARD enum err v2_page_size(struct request *req, size_t *ret);
 /* Link header to the next page (RFC 8288), path-only, with `last` percent-encoded. */
 void v2_link_next(struct response *res, str path, size_t n, str last);
+
+/* A list as of now: 200 with a copy of `body`, an entity tag made from it, and the wish to be asked
+ * again; or what the request's conditions make of it (response_entity). */
+NODISCARD enum err v2_answer_document(struct response *res, str type, str body);
 
 /* Who makes repositories and tags in this call. */
 struct maker v2_maker(const struct v2_call *call);

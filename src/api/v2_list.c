@@ -42,8 +42,7 @@ static enum err answer_list(struct request *req, struct response *res, str name,
     jw_end(&w);
     if (out.full)
         return fail(req, ERR_LIMIT, "the page is too large; ask for fewer entries with n=");
-    response_json(res, 200, arena_str(req->arena, buf_str(&out)));
-    return OK;
+    return v2_answer_document(res, STR("application/json"), buf_str(&out));
 }
 
 /* One more than the page is read, to know whether a next one exists. */
@@ -131,8 +130,7 @@ static enum err discover(struct request *req, struct response *res, str prefix, 
     }
     jw_end(&w);
     jw_end(&w);
-    response_json(res, 200, arena_str(req->arena, buf_str(&out)));
-    return OK;
+    return v2_answer_document(res, STR("application/json"), buf_str(&out));
 }
 
 static enum err discover_registry(struct request *req, struct response *res)

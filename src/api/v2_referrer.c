@@ -4,8 +4,9 @@
 #include "api/v2.h"
 #include "registry/referrer.h"
 
-/* Clients cap such bodies like manifests. */
-enum { PAGE_BYTES_MAX = 4 << 20, PAGE_BYTES_SOFT = 3 << 20 };
+/* Clients cap such bodies like manifests, so a page ends early. One referrer alone may be larger:
+ * its annotations are bounded by limits.manifest, whose bound this is. */
+enum { PAGE_BYTES_SOFT = 3 << 20, PAGE_BYTES_MAX = (64 << 20) + (64 << 10) };
 
 static str percent_encode(struct arena *a, str s)
 {
@@ -41,6 +42,21 @@ static void link_next(struct response *res, const struct v2_call *call,
                            page->limit, STR_ARG(digest_text(a, &page->last)), STR_ARG(filter));
 }
 
+/* A media type holds no spaces: one was a '+' that the client did not escape. */
+static str plus_for_space(struct arena *a, str s)
+{
+    char *out = arena_alloc(a, s.n);
+    for (size_t i = 0; i < s.n; i++)
+        out[i] = s.p[i] == ' ' ? '+' : s.p[i];
+    return str_make(out, s.n);
+}
+
+/* Subjects may have digests of any algorithm: manifests that name them are accepted. */
+static enum err read_subject(struct request *req, struct digest *ret)
+{
+    return digest_parse(req->args[1], true, ret) ? v2_digest(req, req->args[1], ret) : OK;
+}
+
 static enum err read_page(struct request *req, struct referrer_page *page)
 {
     str text;
@@ -48,7 +64,7 @@ static enum err read_page(struct request *req, struct referrer_page *page)
     if (!e && request_query(req, STR("last"), &text))
         e = v2_digest(req, text, &page->last);
     if (!e && request_query(req, STR("artifactType"), &text) && text.n)
-        page->artifact_type = text;
+        page->artifact_type = plus_for_space(req->arena, text);
     page->bytes_max = PAGE_BYTES_SOFT;
     return e;
 }
@@ -85,7 +101,7 @@ static enum err referrers_get(struct request *req, struct response *res)
     if (!e)
         e = v2_enter(req, res, ACTION_PULL, &call);
     if (!e)
-        e = v2_digest(req, req->args[1], &subject);
+        e = read_subject(req, &subject);
     if (!e)
         e = read_page(req, &page);
     if (!e)
@@ -98,10 +114,7 @@ static enum err referrers_get(struct request *req, struct response *res)
         link_next(res, call, &page);
     if (page.artifact_type.p)
         response_header(res, "OCI-Filters-Applied", STR("artifactType"));
-    response_header(res, "Content-Type", manifest_type_text(MANIFEST_OCI_INDEX));
-    res->status = 200;
-    response_memory(res, arena_str(req->arena, buf_str(&out)));
-    return OK;
+    return v2_answer_document(res, manifest_type_text(MANIFEST_OCI_INDEX), buf_str(&out));
 }
 
 const struct route v2_referrer_routes[] = {

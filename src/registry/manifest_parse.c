@@ -239,13 +239,23 @@ static enum err find_type(struct parsing *p, const json_t *root, str content_typ
     return OK;
 }
 
-/* What a referrers list repeats. Malformed ones are left out of it: they never fail a push. */
+/* What a referrers list repeats. Malformed ones are left out of it: they never fail a push, and one
+ * that is no string would make the whole list unreadable to clients that read it strictly. */
 static void read_annotations(struct parsing *p, const json_t *root)
 {
     const json_t *annotations = json_member(root, "annotations");
     if (!json_is_object(annotations))
         return;
-    char *text = json_dumps(annotations, JSON_COMPACT);
+    JSON_CLEANUP json_t *strings = json_copy((json_t *)annotations);
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(strings, next, key, value)
+    {
+        if (!json_is_string(value))
+            json_object_del(strings, key);
+    }
+    char *text = json_dumps(strings, JSON_COMPACT);
     if (text)
         p->out->annotations = arena_str(p->arena, str_from(text));
     free(text);

@@ -192,3 +192,37 @@ def test_tag_history_is_not_listed(client):
         client.request("DELETE", "/v2/list/life/manifests/t")
         client.put_manifest("list/life", "t", body)
     assert client.tags("list/life").json()["tags"] == ["t"]
+
+
+@pytest.mark.parametrize("target", ["/v2/list/a/tags/list", "/v2/list/a/tags/list?n=2", "/v2/_catalog",
+                                    "/v2/list/a/referrers/sha256:" + "0" * 64,
+                                    "/v2/_oci/ext/discover", "/v2/list/a/_oci/ext/discover"])
+def test_lists_can_be_kept(client, target):
+    """They may be stored if they are asked for again, which costs nothing when they are as before."""
+    response = client.get(target)
+    assert response.header("cache-control") == "no-cache"
+    etag = response.header("etag")
+    assert re.fullmatch(r'"[^"]+"', etag)
+    again = client.get(target, headers=[("If-None-Match", etag)])
+    assert again.status == 304 and again.body == b"" and again.header("etag") == etag
+    again = client.get(target, headers=[("If-None-Match", '"other"')])
+    assert again.status == 200 and again.body == response.body
+    head = client.head(target)
+    assert head.header("etag") == etag and head.header("content-length") == str(len(response.body))
+
+
+def test_a_changed_list_has_another_tag(client):
+    body, _ = client.push_image("list/changing", "one")
+    before = client.tags("list/changing").header("etag")
+    assert client.put_manifest("list/changing", "two", body).status == 201
+    response = client.get("/v2/list/changing/tags/list", headers=[("If-None-Match", before)])
+    assert response.status == 200 and response.json()["tags"] == ["one", "two"]
+
+
+@pytest.mark.parametrize("target, status", [("/v2/list/none/tags/list", 404), ("/v2/_catalog?n=x", 400),
+                                            ("/v2/list/a/manifests/none", 404), ("/nothing", 404),
+                                            ("/v2/list/a/blobs/sha256:" + "0" * 64, 404)])
+def test_errors_are_not_kept(client, target, status):
+    """A 404 may be stored unless it says otherwise (RFC 9110 15.1); after the push it is wrong."""
+    response = client.get(target)
+    assert response.status == status and response.header("cache-control") == "no-store"

@@ -8,7 +8,8 @@ import pytest
 
 from lib.oci import CONFIG, EMPTY, IMAGE, INDEX, Client, descriptor, digest, dump
 
-SETTINGS = {"auth.anonymous": "push", "limits.page": "10"}
+LARGEST = 8 << 20
+SETTINGS = {"auth.anonymous": "push", "limits.page": "10", "limits.manifest": f"{LARGEST}B"}
 REPO = "ref/a"
 
 
@@ -138,6 +139,49 @@ def test_fallback_tag_is_a_tag(client):
     assert client.manifest(REPO, name).body == body
 
 
+def test_filters_with_a_plus(client):
+    """People write + in a query as it is; media types hold it, and never the space it stands for."""
+    subject = descriptor(b"subject of plus", IMAGE)
+    _, one = put(client, artifact(subject, 30, "application/vnd.x+json"))
+    for value in ("application/vnd.x%2Bjson", "application/vnd.x+json", "application%2Fvnd.x%2bjson"):
+        response, found = referrers(client, subject, "?artifactType=" + value)
+        assert [d["digest"] for d in found] == [one["digest"]], value
+        assert response.header("oci-filters-applied") == "artifactType"
+
+
+def test_malformed_annotations_spoil_no_list(client):
+    """Readers that expect strings would refuse the whole list for one other value."""
+    subject = descriptor(b"subject of malformed", IMAGE)
+    values = {"number": 1, "nothing": None, "list": ["a"], "object": {"a": "b"}, "good": "kept"}
+    _, some = put(client, artifact(subject, annotations=values))
+    _, none = put(client, artifact(subject, annotations={"only": 5}))
+    _, no_object = put(client, artifact(subject, annotations=[]))
+    found = {d["digest"]: d.get("annotations") for d in referrers(client, subject)[1]}
+    assert found.pop(some["digest"]) == {"good": "kept"}
+    assert not any(found.values()) and set(found) == {none["digest"], no_object["digest"]}
+    assert client.manifest(REPO, some["digest"]).json()["annotations"] == values
+
+
+def test_one_referrer_fills_a_page(client):
+    """The largest manifest there can be does not make its subject's list unreadable."""
+    subject = descriptor(b"subject of large", IMAGE)
+    small = {put(client, artifact(subject, i))[1]["digest"] for i in range(3)}
+    value = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "subject": subject,
+             "annotations": {"fill": ""}}
+    value["annotations"]["fill"] = "x" * (LARGEST - len(dump(value)))
+    large = put(client, value, INDEX)[1]
+    assert large["size"] == LARGEST
+    target, found = f"/v2/{REPO}/referrers/{subject['digest']}", {}
+    while target:
+        response = client.get(target)
+        assert response.status == 200, response.status
+        found |= {d["digest"]: d for d in response.json()["manifests"]}
+        link = response.header("link")
+        target = link and re.fullmatch(r'<(/v2/[^>]+)>; ?rel="next"', link)[1]
+    assert set(found) == small | {large["digest"]}
+    assert found[large["digest"]]["annotations"] == value["annotations"]
+
+
 def test_delete_blob(client):
     """Out of this repository only; not while a manifest here needs it."""
     name = client.push("ref/del", b"to be deleted")
@@ -154,5 +198,7 @@ def test_delete_blob(client):
     layer = json.loads(body)["layers"][0]["digest"]
     response = client.request("DELETE", f"/v2/ref/del/blobs/{layer}")
     assert response.status == 405 and response.code == "UNSUPPORTED", response
+    assert response.header("allow") == "GET, HEAD", "RFC 9110 15.5.6"
+    assert "delete the manifest first" in response.message
     client.request("DELETE", f"/v2/ref/del/manifests/{manifest}")
     assert client.request("DELETE", f"/v2/ref/del/blobs/{layer}").status == 202
