@@ -95,7 +95,9 @@ static enum err too_large(struct exchange *x)
     const struct route *route = x->req.route;
     if (route->body == BODY_NONE)
         return fail(&x->req, ERR_BODY_TOO_LARGE, "this request takes no body");
-    return route->too_large ? route->too_large : ERR_BODY_TOO_LARGE;
+    return fail(&x->req, route->too_large ? route->too_large : ERR_BODY_TOO_LARGE,
+                "the request's body may have at most %llu bytes here",
+                (unsigned long long)x->body_max);
 }
 
 bool h1_body_begin(struct conn *c)
