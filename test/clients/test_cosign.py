@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from lib import clients
 from lib.oci import IMAGE
 from lib.server import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
+clients.needs("cosign", root=False, allow_module_level=True)
 
 # Without transparency log, timestamp or trusted root: all of them would be elsewhere.
 SIGN = ("--use-signing-config=false", "--tlog-upload=false", "--yes")

@@ -10,6 +10,7 @@ from lib.oci import INDEX, digest
 from lib.server import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
+clients.needs("crane", root=False, allow_module_level=True)
 
 
 def login(crane, server, user="admin", password=PASSWORD):

@@ -9,17 +9,17 @@ import time
 import pytest
 
 from lib import clients
-from lib.clients import Tool, needs, stop
+from lib.clients import Tool, stop
 from lib.oci import INDEX, digest
 from lib.server import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
+clients.needs("containerd", "ctr", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
 def containerd(home):
     """A client of it. No plugin that would touch the machine's containers, networks or devices."""
-    needs("containerd", "ctr")
     base = home / "containerd"
     base.mkdir()
     (base / "config.toml").write_text(f"""version = 2

@@ -11,6 +11,7 @@ from lib.oci import digest
 from lib.server import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
+clients.needs("helm", root=False, allow_module_level=True)
 
 CHART = "application/vnd.cncf.helm.config.v1+json"
 CONTENT = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"

@@ -11,6 +11,7 @@ from lib.oci import EMPTY, IMAGE, INDEX, digest
 from lib.server import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
+clients.needs("oras-go", root=False, allow_module_level=True)
 
 SBOM, NOTE = "application/spdx+json", "application/vnd.example.note"
 

@@ -10,6 +10,7 @@ from lib.oci import INDEX, digest, randbytes
 from lib.server import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
+clients.needs("regctl", root=False, allow_module_level=True)
 
 
 def login(regctl, server, user="admin", password=PASSWORD):

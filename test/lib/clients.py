@@ -55,12 +55,13 @@ def versions():
     return {name: version(name) for name in (*PACKAGED, *built())}
 
 
-def needs(*programs, root=True):
+def needs(*programs, root=True, **more):
+    """Skips the test without them; at the top of a file, with allow_module_level, all its tests."""
     if root and os.geteuid() != 0:
-        pytest.skip("real clients need root")
+        pytest.skip("real clients need root", **more)
     for program in programs:
         if not find(program):
-            pytest.skip(f"{program} is not installed")
+            pytest.skip(f"{program} is not installed", **more)
 
 
 class Tool:
