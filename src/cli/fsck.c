@@ -72,11 +72,13 @@ static enum err open_all(struct fsck *f, struct error *why)
     enum err e = find_store(f, why);
     if (!e)
         e = data_dir_take(dir, &f->arena, &f->lock_fd, why);
-    if (e == ERR_BUSY)
+    if (e == ERR_BUSY) {
+        *why = (struct error){0}; /* in place of the general text */
         return error_set(&f->arena, why, e,
                          "a server or another command is using %.*s: stop it first, fsck needs the "
                          "registry for itself",
                          STR_ARG(dir));
+    }
     if (!e)
         e = data_dir_check_whole(dir, &f->arena, why);
     if (!e)

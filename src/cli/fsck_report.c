@@ -7,7 +7,7 @@ static void print_clean(FILE *out, str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        putc(c < 0x20 || c == 0x7f ? '?' : c, out);
+        putc(c == '\n' ? ' ' : c < 0x20 || c == 0x7f ? '?' : c, out);
     }
 }
 
@@ -27,13 +27,21 @@ static void print_line(struct fsck_report *r, const struct finding *f)
     }
     fprintf(r->out, ": %s", finding_meaning(f->kind));
     const char *repair = finding_repair(f->kind);
-    if (f->repaired)
-        fprintf(r->out, ". Repaired: %s.\n", repair);
+    if (f->outcome == FINDING_REPAIRED)
+        fputs(". Repaired.\n", r->out);
+    else if (f->outcome == FINDING_CONTAINED)
+        fprintf(r->out, ". Done: --repair %s.\n", repair);
     else if (*repair && !r->repair)
         fprintf(r->out, ". --repair %s.\n", repair);
     else
         fputs(".\n", r->out);
 }
+
+static const char *const outcomes[] = {
+    [FINDING_LEFT] = "left",
+    [FINDING_CONTAINED] = "contained",
+    [FINDING_REPAIRED] = "repaired",
+};
 
 static void print_json(struct fsck_report *r, const struct finding *f)
 {
@@ -46,8 +54,7 @@ static void print_json(struct fsck_report *r, const struct finding *f)
     jw_field(&w, "detail", f->detail);
     jw_field(&w, "meaning", str_from(finding_meaning(f->kind)));
     jw_field(&w, "repair", str_from(finding_repair(f->kind)));
-    jw_key(&w, "repaired");
-    jw_bool(&w, f->repaired);
+    jw_field(&w, "outcome", str_from(outcomes[f->outcome]));
     jw_end(&w);
     fprintf(r->out, "%s\n%.*s", r->printed ? "," : "", STR_ARG(buf_str(&line)));
 }

@@ -166,10 +166,10 @@ static enum err connected(struct db_conn *conn)
     return conn->link ? OK : conn->setup->driver->connect(conn);
 }
 
-enum err db_verify(struct db_conn *conn, bool quick, db_verify_fn *found, void *arg)
+enum err db_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *found, void *arg)
 {
     enum err e = connected(conn);
-    return e ? e : conn->setup->driver->verify(conn, quick, found, arg);
+    return e ? e : conn->setup->driver->verify(conn, what, found, arg);
 }
 
 struct db_cursor db_query_values(struct db_conn *conn, enum query q, const struct db_value *values,

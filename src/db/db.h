@@ -123,11 +123,16 @@ NODISCARD enum err db_open_reading(struct db **ret, str dir, unsigned readers_n,
  * use the database meanwhile, for reading and writing. Errors as db_open. */
 NODISCARD enum err db_backup(str dir, str path, struct arena *a, struct error *why);
 
-/* What the engine itself finds wrong: damage to its structures, and rows whose foreign key leads
- * nowhere. `quick` leaves out the comparison of indexes with their tables. `found` gets a line for
- * each, at most 100 of a kind; `reference` tells the second kind. Reader; takes long. */
-typedef void db_verify_fn(void *arg, bool reference, str line);
-NODISCARD enum err db_verify(struct db_conn *conn, bool quick, db_verify_fn *found, void *arg);
+/* What the engine itself finds wrong, a line for each, at most 100. Reader; takes long.
+ * ERR_DB_CORRUPT: damaged so that it cannot be looked at to the end. */
+enum db_verify {
+    DB_VERIFY_QUICK,      /* structures, without comparing indexes with their tables */
+    DB_VERIFY_STRUCTURE,  /* structures */
+    DB_VERIFY_REFERENCES, /* rows whose foreign key leads nowhere */
+};
+typedef void db_verify_fn(void *arg, str line);
+NODISCARD enum err db_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *found,
+                             void *arg);
 
 /* The reader of worker `index` (below readers_n); used by that thread only. NULL for WORKER_NONE (a
  * reactor). It connects with its first statement, whose cursor shows when that fails. */

@@ -52,7 +52,7 @@ struct db_driver {
     /* Connects a reader to a store nobody opened: looks whether it is one, and not too new. */
     enum err (*open_reading)(struct db_conn *reader, struct arena *a, struct error *why);
     /* db_verify; connected. */
-    enum err (*verify)(struct db_conn *reader, bool quick, db_verify_fn *found, void *arg);
+    enum err (*verify)(struct db_conn *reader, enum db_verify what, db_verify_fn *found, void *arg);
     /* NULL-safe in `link`. The writer goes last, and leaves the store compact. */
     void (*disconnect)(struct db_conn *conn);
 

@@ -22,5 +22,5 @@ NODISCARD enum err sqlite_open(struct db_conn *writer, struct arena *a, struct e
 /* The same for a reader of a store that is left as it is. */
 NODISCARD enum err sqlite_open_reading(struct db_conn *reader, struct arena *a, struct error *why);
 /* Driver's verify (db_sqlite_copy.c, like db_backup). */
-NODISCARD enum err sqlite_verify(struct db_conn *reader, bool quick, db_verify_fn *found,
+NODISCARD enum err sqlite_verify(struct db_conn *reader, enum db_verify what, db_verify_fn *found,
                                  void *arg);

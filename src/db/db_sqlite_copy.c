@@ -8,38 +8,27 @@
 
 /* Verifying. */
 
-struct verifying {
-    struct db_conn *conn;
-    db_verify_fn *found;
-    void *arg;
+static const char *const verify_sql[] = {
+    [DB_VERIFY_QUICK] = "PRAGMA quick_check(100)",
+    [DB_VERIFY_STRUCTURE] = "PRAGMA integrity_check(100)",
+    [DB_VERIFY_REFERENCES] =
+        "SELECT count(*) || ' of table ' || \"table\" || ' name a missing ' || parent "
+        "FROM pragma_foreign_key_check GROUP BY \"table\", parent LIMIT 100",
 };
 
-static enum err each_row(struct verifying *v, const char *sql, bool reference)
+enum err sqlite_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *found, void *arg)
 {
     sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(sqlite_handle(v->conn), sql, -1, &s, NULL);
+    int rc = sqlite3_prepare_v2(sqlite_handle(conn), verify_sql[what], -1, &s, NULL);
     while (!rc && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         str line = str_from((const char *)sqlite3_column_text(s, 0));
         if (!str_eq(line, STR("ok")))
-            v->found(v->arg, reference, line);
+            found(arg, line);
         rc = SQLITE_OK;
     }
-    enum err e = rc == SQLITE_DONE ? OK : sqlite_fail(v->conn);
+    enum err e = rc == SQLITE_DONE ? OK : sqlite_fail(conn);
     sqlite3_finalize(s);
     return e;
-}
-
-enum err sqlite_verify(struct db_conn *conn, bool quick, db_verify_fn *found, void *arg)
-{
-    struct verifying v = {conn, found, arg};
-    enum err e =
-        each_row(&v, quick ? "PRAGMA quick_check(100)" : "PRAGMA integrity_check(100)", false);
-    if (e)
-        return e;
-    return each_row(&v,
-                    "SELECT count(*) || ' of table ' || \"table\" || ' name a missing ' || parent "
-                    "FROM pragma_foreign_key_check GROUP BY \"table\", parent LIMIT 100",
-                    true);
 }
 
 /* Copying. */

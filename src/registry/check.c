@@ -30,20 +30,20 @@ const char *finding_repair(enum finding_kind k)
     return kinds[k].repair;
 }
 
-void check_found(struct check *c, enum finding_kind kind, bool repaired, str where, const char *fmt,
-                 ...)
+void check_found(struct check *c, enum finding_kind kind, enum finding_outcome outcome, str where,
+                 const char *fmt, ...)
 {
     ARENA_CLEANUP struct arena a = {0};
     va_list args;
     va_start(args, fmt);
     struct finding f = {
         .kind = kind,
+        .outcome = outcome,
         .where = where,
         .detail = arena_vprintf(&a, fmt, args),
-        .repaired = repaired,
     };
     va_end(args);
-    if (repaired)
+    if (outcome == FINDING_REPAIRED)
         c->repaired++;
     else if (kinds[kind].severity == FINDING_ERROR)
         c->errors++;
@@ -94,13 +94,16 @@ enum err check_count(struct check *c, enum query q, uint64_t *first, uint64_t *s
 
 /* The database file. */
 
-static void database_found(void *arg, bool reference, str line)
+static void damage_found(void *arg, str line)
 {
     struct check *c = arg;
-    if (!reference)
-        c->cut_short = true;
-    check_found(c, reference ? FINDING_REFERENCE : FINDING_DATABASE, false, STR("berth.db"), "%.*s",
-                STR_ARG(line));
+    c->cut_short = true;
+    check_found(c, FINDING_DATABASE, FINDING_LEFT, STR("berth.db"), "%.*s", STR_ARG(line));
+}
+
+static void reference_found(void *arg, str line)
+{
+    check_found(arg, FINDING_REFERENCE, FINDING_LEFT, STR("berth.db"), "%.*s", STR_ARG(line));
 }
 
 /* Rows that repeat what a manifest says, or count links, and whose manifest or blob is gone. */
@@ -122,7 +125,7 @@ static enum err remove_orphans(struct check *c)
         if (e)
             return e;
         if (removed)
-            check_found(c, FINDING_REFERENCE, true, STR("berth.db"), "%lld of table %s",
+            check_found(c, FINDING_REFERENCE, FINDING_REPAIRED, STR("berth.db"), "%lld of table %s",
                         (long long)removed, tables[i].table);
     }
     return OK;
@@ -130,11 +133,14 @@ static enum err remove_orphans(struct check *c)
 
 static enum err check_database(struct check *c)
 {
-    enum err e = OK;
     check_progress(c, "database", 0, 0);
-    if (c->repair)
+    enum err e =
+        db_verify(check_conn(c), c->quick ? DB_VERIFY_QUICK : DB_VERIFY_STRUCTURE, damage_found, c);
+    if (!e && !c->cut_short && c->repair)
         e = remove_orphans(c);
-    return e ? e : db_verify(check_conn(c), c->quick, database_found, c);
+    if (!e && !c->cut_short)
+        e = db_verify(check_conn(c), DB_VERIFY_REFERENCES, reference_found, c);
+    return e;
 }
 
 /* Repairs of one part make work for the next: what is marked or unlinked changes totals. */
@@ -162,6 +168,11 @@ enum err check_run(struct check *c, struct arena *a, struct error *why)
         str text = db_error_text(check_conn(c), a);
         if (!text.n)
             text = db_writer_error_text(c->db, a);
+        if (e == ERR_DB_CORRUPT) { /* met on the way, perhaps after others of its kind */
+            if (!c->cut_short)
+                damage_found(c, text);
+            return OK;
+        }
         return error_set(a, why, e, "could not check %s: %s%s%.*s", parts[i].name, err_text(e),
                          text.n ? ": " : "", STR_ARG(text));
     }

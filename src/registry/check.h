@@ -24,11 +24,15 @@ const char *finding_meaning(enum finding_kind k);
 /* What --repair does about it; "" when nothing. */
 const char *finding_repair(enum finding_kind k);
 
+/* What a run did about a finding. Contained: it can do no more harm, but content is still missing.
+ */
+enum finding_outcome { FINDING_LEFT, FINDING_CONTAINED, FINDING_REPAIRED };
+
 struct finding {
     enum finding_kind kind;
-    str where;     /* "blob sha256:...", "team/app:1.0", a path below DIR */
-    str detail;    /* numbers and names; may be empty */
-    bool repaired; /* just now */
+    enum finding_outcome outcome;
+    str where;  /* "blob sha256:...", "team/app:1.0", a path below DIR */
+    str detail; /* numbers and names; may be empty */
 };
 
 struct check {
@@ -44,7 +48,7 @@ struct check {
     void *arg;
     /* Results. */
     uint64_t blobs, blob_bytes, manifests, tags, repositories, uploads;
-    uint64_t errors, notes; /* not repaired */
+    uint64_t errors, notes; /* those not repaired */
     uint64_t repaired;
     bool cut_short; /* the database is damaged: nothing but its file was checked */
 };

@@ -68,13 +68,13 @@ static enum err check_marked(struct blobs *b, const struct row *row, str where)
     if (!e) {
         if (c->repair && (e = check_exec(c, Q_CHECK_BLOB_HEAL, DB_INT(row->id))))
             return e;
-        check_found(c, FINDING_BLOB_HEALED, c->repair, where, "%s", "");
+        check_found(c, FINDING_BLOB_HEALED, check_repaired(c), where, "%s", "");
         return OK;
     }
     if (c->repair && (e = store_blob_quarantine(c->store, str_make(row->key, STORE_KEY_LEN))))
         return e;
-    check_found(c, row->linked ? FINDING_BLOB_DAMAGED : FINDING_BLOB_DAMAGED_UNUSED, false, where,
-                "%s", "");
+    check_found(c, row->linked ? FINDING_BLOB_DAMAGED : FINDING_BLOB_DAMAGED_UNUSED, FINDING_LEFT,
+                where, "%s", "");
     return OK;
 }
 
@@ -95,12 +95,12 @@ static enum err condemn(struct blobs *b, const struct row *row, str where, enum 
                                                            : FINDING_BLOB_ROTTEN;
     str file = arena_printf(&b->arena, "blobs/%.2s/%.*s", row->key, STORE_KEY_LEN, row->key);
     if (verdict == ERR_SIZE_INVALID)
-        check_found(c, row->linked ? kind : FINDING_BLOB_DAMAGED_UNUSED, c->repair, where,
+        check_found(c, row->linked ? kind : FINDING_BLOB_DAMAGED_UNUSED, check_contained(c), where,
                     "%.*s has %llu bytes, not %llu", STR_ARG(file), (unsigned long long)actual,
                     (unsigned long long)row->size_bytes);
     else
-        check_found(c, row->linked ? kind : FINDING_BLOB_DAMAGED_UNUSED, c->repair, where, "%.*s%s",
-                    STR_ARG(file), verdict == ERR_IO ? " cannot be read" : "");
+        check_found(c, row->linked ? kind : FINDING_BLOB_DAMAGED_UNUSED, check_contained(c), where,
+                    "%.*s%s", STR_ARG(file), verdict == ERR_IO ? " cannot be read" : "");
     return OK;
 }
 
@@ -141,7 +141,8 @@ static enum err read_chunk(struct check *c, int64_t *last, struct row rows[CHECK
         ++*read_n;
         if (!digest_from_stored(db_bytes(&cursor, 1), &row->digest) ||
             digest_algorithm(&row->digest) == DIGEST_OTHER || key.n != STORE_KEY_LEN) {
-            check_found(c, FINDING_ROW, false, STR("table blob"), "id %lld", (long long)row->id);
+            check_found(c, FINDING_ROW, FINDING_LEFT, STR("table blob"), "id %lld",
+                        (long long)row->id);
             continue;
         }
         memcpy(row->key, key.p, STORE_KEY_LEN);
@@ -195,7 +196,7 @@ static enum err check_file(void *arg, const struct store_entry *entry)
     ARENA_CLEANUP struct arena a = {0};
     str where = arena_printf(&a, "%s/%.*s", folder->name, STR_ARG(entry->name));
     if (!entry->is_proper) {
-        check_found(c, FINDING_FOREIGN_FILE, false, where, "%s", "");
+        check_found(c, FINDING_FOREIGN_FILE, FINDING_LEFT, where, "%s", "");
         return OK;
     }
     bool known;
@@ -204,7 +205,7 @@ static enum err check_file(void *arg, const struct store_entry *entry)
         return e;
     if (c->repair && (e = folder->unlink(c->store, entry->name)))
         return e;
-    check_found(c, folder->stray, c->repair, where, "%llu bytes",
+    check_found(c, folder->stray, check_repaired(c), where, "%llu bytes",
                 (unsigned long long)entry->size_bytes);
     return OK;
 }
@@ -225,12 +226,12 @@ static enum err check_top(void *arg, const struct store_entry *entry)
     if (!entry->is_proper) /* sockets come and go with the server */
         return OK;
     if (!str_ends(entry->name, STR(".new"))) {
-        check_found(c, FINDING_FOREIGN_FILE, false, entry->name, "%s", "");
+        check_found(c, FINDING_FOREIGN_FILE, FINDING_LEFT, entry->name, "%s", "");
         return OK;
     }
     enum err e = c->repair ? store_dir_unlink(c->store, entry->name) : OK;
     if (!e)
-        check_found(c, FINDING_STRAY_NEW, c->repair, entry->name, "%s", "");
+        check_found(c, FINDING_STRAY_NEW, check_repaired(c), entry->name, "%s", "");
     return e;
 }
 
@@ -273,7 +274,7 @@ static enum err check_upload(struct check *c, struct arena *a, const struct uplo
         e = store_upload_discard(c->store, u->uuid);
     if (!e)
         check_found(
-            c, kind, c->repair,
+            c, kind, check_repaired(c),
             arena_printf(a, "upload %.*s to %.*s", STR_ARG(u->uuid), STR_ARG(u->repository)),
             "%llu bytes of %llu", (unsigned long long)actual, (unsigned long long)u->offset_bytes);
     return e;

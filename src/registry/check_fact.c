@@ -134,7 +134,7 @@ enum err check_facts(struct check_body *b)
     struct rewrite_facts rewrite = {b->id, whole};
     e = c->repair ? db_tx(c->db, rewrite_facts_tx, &rewrite) : OK;
     if (!e)
-        check_found(c, FINDING_MANIFEST_FACTS, c->repair, check_manifest_where(b),
+        check_found(c, FINDING_MANIFEST_FACTS, check_repaired(c), check_manifest_where(b),
                     "%zu noted, %zu read", stored->n, whole->n);
     return e;
 }

@@ -147,8 +147,8 @@ static enum err check_columns(struct check_body *b)
                        m->has_subject ? DB_BYTES(subject) : DB_NULL,
                        DB_TEXT_OR_NULL(m->annotations), DB_INT(b->bytes.n), DB_INT(b->id));
     if (!e)
-        check_found(c, FINDING_MANIFEST_COLUMNS, c->repair, check_manifest_where(b), "column %s",
-                    wrong);
+        check_found(c, FINDING_MANIFEST_COLUMNS, check_repaired(c), check_manifest_where(b),
+                    "column %s", wrong);
     return e;
 }
 
@@ -196,7 +196,8 @@ static enum err check_refs(struct check_body *b)
     if (c->repair)
         e = db_tx(c->db, rewrite_refs_tx, b);
     if (!e)
-        check_found(c, FINDING_MANIFEST_REFERENCES, c->repair, check_manifest_where(b), "%s",
+        check_found(c, FINDING_MANIFEST_REFERENCES, check_repaired(c), check_manifest_where(b),
+                    "%s",
                     !children && !blobs ? "manifests and blobs"
                     : children          ? "blobs"
                                         : "manifests");
@@ -238,7 +239,7 @@ static enum err check_link_refs(struct check_body *b, const struct link *link)
         if (!linked)
             check_found(b->check,
                         m->refs[i].is_manifest ? FINDING_CHILD_MISSING : FINDING_BLOB_UNLINKED,
-                        false, link_where(b, link->full_name), "%.*s",
+                        FINDING_LEFT, link_where(b, link->full_name), "%.*s",
                         STR_ARG(digest_text(b->arena, &m->refs[i].digest)));
     }
     return OK;
@@ -281,7 +282,7 @@ static enum err check_referrer(struct check_body *b, const struct link *link)
     struct add_referrer add = {b, {link->repository, link->project}};
     e = c->repair ? db_tx(c->db, add_referrer_tx, &add) : OK;
     if (!e)
-        check_found(c, FINDING_REFERRER_MISSING, c->repair, link_where(b, link->full_name),
+        check_found(c, FINDING_REFERRER_MISSING, check_repaired(c), link_where(b, link->full_name),
                     "subject %.*s", STR_ARG(digest_text(b->arena, &b->manifest.subject)));
     return e;
 }
@@ -316,12 +317,12 @@ static enum err check_body(struct check_body *b)
     if (!digest_eq(&digest, &b->digest)) {
         if (c->repair && (e = quarantine_body(b)))
             return e;
-        check_found(c, FINDING_MANIFEST_ROTTEN, c->repair, check_manifest_where(b), "%zu bytes",
-                    b->bytes.n);
+        check_found(c, FINDING_MANIFEST_ROTTEN, check_contained(c), check_manifest_where(b),
+                    "%zu bytes", b->bytes.n);
         return OK;
     }
     if (manifest_parse(b->arena, b->bytes, (str){0}, &b->manifest, &why)) {
-        check_found(c, FINDING_MANIFEST_UNREADABLE, false, check_manifest_where(b), "%.*s",
+        check_found(c, FINDING_MANIFEST_UNREADABLE, FINDING_LEFT, check_manifest_where(b), "%.*s",
                     STR_ARG(why.message));
         return OK;
     }
@@ -345,7 +346,7 @@ enum err check_manifests(struct check *c)
         c->manifests++;
         check_progress(c, "manifests", c->manifests, total);
         if (malformed)
-            check_found(c, FINDING_ROW, false, STR("table manifest_body"), "id %lld",
+            check_found(c, FINDING_ROW, FINDING_LEFT, STR("table manifest_body"), "id %lld",
                         (long long)b.id);
         else
             e = check_body(&b);

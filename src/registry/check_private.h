@@ -12,8 +12,17 @@ static inline struct db_conn *check_conn(struct check *c)
 }
 
 /* Counts and reports. `where` and the formatted detail live until report returns. */
-void check_found(struct check *c, enum finding_kind kind, bool repaired, str where, const char *fmt,
-                 ...) PRINTF(5, 6);
+void check_found(struct check *c, enum finding_kind kind, enum finding_outcome outcome, str where,
+                 const char *fmt, ...) PRINTF(5, 6);
+/* The outcome of something that --repair repairs. */
+static inline enum finding_outcome check_repaired(const struct check *c)
+{
+    return c->repair ? FINDING_REPAIRED : FINDING_LEFT;
+}
+static inline enum finding_outcome check_contained(const struct check *c)
+{
+    return c->repair ? FINDING_CONTAINED : FINDING_LEFT;
+}
 void check_progress(struct check *c, const char *phase, uint64_t done, uint64_t total);
 
 /* One statement in a transaction of its own. */

@@ -39,7 +39,7 @@ static enum err found_extra(struct check *c, struct arena *a, const struct refer
                                         DB_BYTES(row->subject), DB_BYTES(row->digest))
                            : OK;
     if (!e)
-        check_found(c, FINDING_REFERRER_EXTRA, c->repair,
+        check_found(c, FINDING_REFERRER_EXTRA, check_repaired(c),
                     arena_printf(a, "%.*s@%.*s", STR_ARG(row->full_name),
                                  STR_ARG(digest_or_hex(a, row->digest))),
                     "subject %.*s", STR_ARG(digest_or_hex(a, row->subject)));
@@ -116,7 +116,7 @@ static enum err each_item(struct check *c, enum query q, int form,
 
 static enum err found_tag(struct check *c, const struct item *tag)
 {
-    check_found(c, FINDING_TAG_DANGLING, false, tag->name, "%.*s", STR_ARG(tag->text));
+    check_found(c, FINDING_TAG_DANGLING, FINDING_LEFT, tag->name, "%.*s", STR_ARG(tag->text));
     return OK;
 }
 
@@ -134,8 +134,8 @@ static enum err check_total(struct check *c, const struct item *item, enum findi
         return OK;
     enum err e = c->repair ? check_exec(c, repair, DB_INT(item->right), DB_INT(item->id)) : OK;
     if (!e)
-        check_found(c, kind, c->repair, where, "%lld bytes, not %lld", (long long)item->noted,
-                    (long long)item->right);
+        check_found(c, kind, check_repaired(c), where, "%lld bytes, not %lld",
+                    (long long)item->noted, (long long)item->right);
     return e;
 }
 
@@ -196,7 +196,7 @@ static enum err found_count(struct check *c, struct arena *a, const struct count
     else if (c->repair)
         e = check_exec(c, Q_PROJECT_BLOB_DELETE, DB_INT(count->project), DB_INT(count->blob));
     if (!e)
-        check_found(c, FINDING_PROJECT_BLOB, c->repair,
+        check_found(c, FINDING_PROJECT_BLOB, check_repaired(c),
                     arena_printf(a, "project %.*s", STR_ARG(count->name)),
                     "blob %.*s: %lld, not %lld", STR_ARG(count->digest), (long long)count->noted,
                     (long long)count->right);
