@@ -7,7 +7,6 @@
 #include "registry/tag.h"
 
 #include "json/write.h"
-#include <unistd.h>
 
 enum {
     TAGS_MAX = 32,       /* tag parameters in one PUT; the specification asks for 10 */
@@ -240,18 +239,14 @@ static bool condition_holds(void *arg, const struct digest *current)
 /* The config's text, when it is small and here; p == NULL otherwise. */
 static str read_config(struct v2_call *call, struct arena *a, const struct manifest *manifest)
 {
-    str none = {0};
+    str text, none = {0};
     struct blob blob;
-    struct file *file;
     if (manifest_type_is_index(manifest->type) ||
         blob_find_linked(call->conn, call->name.full, &manifest->refs[0].digest, &blob) ||
         blob.size_bytes > FACT_CONFIG_BYTES_MAX ||
-        blob_open(call->app->registry.store, &blob, &file))
+        blob_load(call->app->registry.store, &blob, a, &text))
         return none;
-    char *text = arena_alloc(a, blob.size_bytes);
-    ssize_t n = pread(file->fd, text, blob.size_bytes, 0);
-    file_unref(file);
-    return n == (ssize_t)blob.size_bytes ? str_make(text, (size_t)n) : none;
+    return text;
 }
 
 static bool may_be_sparse(const struct v2_call *call)

@@ -64,6 +64,8 @@ NODISCARD enum err store_upload_stat(struct store *s, str uuid, uint64_t *size_b
  * size_bytes. */
 NODISCARD enum err store_blob_open(struct store *s, str key, uint64_t size_bytes,
                                    struct file **ret);
+/* Reads a whole small blob into `p`, which has room for size_bytes + 1. Errors as above. */
+NODISCARD enum err store_blob_read(struct store *s, str key, uint64_t size_bytes, void *p);
 /* Removes a blob's file. Missing is fine. */
 NODISCARD enum err store_blob_unlink(struct store *s, str key);
 /* Size of a blob's file, whatever it should be. ERR_NOT_FOUND when it is missing. */

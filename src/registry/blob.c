@@ -28,11 +28,25 @@ enum err blob_find(struct db_conn *conn, const struct digest *digest, struct blo
     return blob_read(&c, ret);
 }
 
+static enum err as_unknown(enum err e)
+{
+    return e == ERR_NOT_FOUND || e == ERR_IO ? ERR_BLOB_UNKNOWN : e;
+}
+
 enum err blob_open(struct store *store, const struct blob *blob, struct file **ret)
 {
-    enum err e =
-        store_blob_open(store, str_make(blob->store_key, STORE_KEY_LEN), blob->size_bytes, ret);
-    return e == ERR_NOT_FOUND || e == ERR_IO ? ERR_BLOB_UNKNOWN : e;
+    str key = str_make(blob->store_key, STORE_KEY_LEN);
+    return as_unknown(store_blob_open(store, key, blob->size_bytes, ret));
+}
+
+enum err blob_load(struct store *store, const struct blob *blob, struct arena *a, str *ret)
+{
+    str key = str_make(blob->store_key, STORE_KEY_LEN);
+    char *bytes = arena_alloc(a, blob->size_bytes + 1);
+    enum err e = as_unknown(store_blob_read(store, key, blob->size_bytes, bytes));
+    if (!e)
+        *ret = str_make(bytes, blob->size_bytes);
+    return e;
 }
 
 /* A project counts a blob once, however many of its repositories link it: the bytes to add. */

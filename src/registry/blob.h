@@ -24,6 +24,10 @@ NODISCARD enum err blob_find(struct db_conn *conn, const struct digest *digest, 
  * never pushed, so that the next push repairs it. */
 NODISCARD enum err blob_open(struct store *store, const struct blob *blob, struct file **ret);
 
+/* Reads all bytes of a small blob into the arena. Errors as above. */
+NODISCARD enum err blob_load(struct store *store, const struct blob *blob, struct arena *a,
+                             str *ret);
+
 /* Writer: links a blob into a repository and moves the totals. Linking twice is fine. */
 NODISCARD enum err blob_link(struct db_conn *conn, const struct repository *repository,
                              const struct blob *blob, int64_t now_us);
