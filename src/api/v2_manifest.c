@@ -272,6 +272,12 @@ static enum err prepare_put(struct request *req, struct response *res, struct v2
         e = manifest_parse(req->arena, req->body, content_type(req), manifest, &req->error);
     if (e)
         return e;
+    uint64_t references_max = (*call)->app->conf->limits_manifest_references;
+    if (manifest->ref_n > references_max)
+        return fail(req, ERR_MANIFEST_TOO_LARGE,
+                    "the manifest names %zu parts; at most %llu are accepted here "
+                    "(limits.manifest_references)",
+                    manifest->ref_n, (unsigned long long)references_max);
     struct facts *facts = ARENA_NEW(req->arena, struct facts);
     facts_read(req->arena, manifest, req->body, read_config(*call, req->arena, manifest), facts);
     put->facts = facts;

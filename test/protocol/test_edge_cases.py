@@ -338,23 +338,35 @@ def test_edge_16_a_refused_token_leaves_the_upload(berth):
     admin.close()
 
 
+def nowhere(n, media_type=LAYER):
+    return [{"mediaType": media_type, "digest": f"sha256:{i:064x}", "size": 1} for i in range(n)]
+
+
 def test_edge_18_very_many_missing_parts(client):
     """Each is named up to a bound; what remains is only said to be."""
-    layers = [{"mediaType": LAYER, "digest": f"sha256:{i:064x}", "size": 1} for i in range(20_000)]
     client.push("edge/many", b"{}")
-    body = dump({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(b"{}", CONFIG),
-                 "layers": layers})
-    response = client.put_manifest("edge/many", "t", body)
+    value = {"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(b"{}", CONFIG)}
+    response = client.put_manifest("edge/many", "t", {**value, "layers": nowhere(4000)})
     assert response.status == 400
     errors = response.errors()
     assert {code for code, _ in errors} == {"MANIFEST_BLOB_UNKNOWN"}
     assert 100 <= len(errors) <= 256 and len(response.body) < 128 * 1024
     assert errors[-1][1].endswith("and more are missing"), errors[-1]
     # the same one over and over is named once
-    body = dump({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(b"{}", CONFIG),
-                 "layers": layers[:1] * 20_000})
-    response = client.put_manifest("edge/many", "t", body)
+    response = client.put_manifest("edge/many", "t", {**value, "layers": nowhere(1) * 4000})
     assert response.status == 400 and len(response.errors()) == 1
+
+
+def test_edge_18_very_many_parts(client):
+    """Each costs the one database writer time, present or not: their number is bounded."""
+    client.push("edge/many", b"{}")
+    foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+    value = {"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(b"{}", CONFIG)}
+    response = client.put_manifest("edge/many", "most", {**value, "layers": nowhere(4095, foreign)})
+    assert response.status == 201, response
+    response = client.put_manifest("edge/many", "more", {**value, "layers": nowhere(4096, foreign)})
+    assert response.status == 413 and response.code == "MANIFEST_INVALID"
+    assert "4097 parts" in response.message and "limits.manifest_references" in response.message
 
 
 def test_edge_20_algorithms_are_not_aliases(client):
@@ -385,6 +397,34 @@ def test_edge_20_subjects_of_any_algorithm(client):
     response = client.get(f"/v2/edge/blake/referrers/{subject['digest']}")
     assert [d["digest"] for d in response.json()["manifests"]] == [digest(body)]
     assert client.get("/v2/edge/blake/referrers/blake3:" + "0b" * 32).json()["manifests"] == []
+
+
+def test_edge_10_sparse_only_where_allowed(berth):
+    """A mirror may hold an index or image in parts, where the option says so; what is missing is
+    404, and everything else about the repository goes on."""
+    server = berth({"auth.anonymous": "push", "manifests.sparse": "mirror/*"})
+    client = Client(server, mode="none")
+    child = dump({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(b"{}", CONFIG),
+                  "layers": [descriptor(b"absent layer", LAYER)]})
+    index = dump({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        descriptor(child, IMAGE), descriptor(b"absent child", IMAGE)]})
+    for repo, status in (("strict/a", 400), ("mirror/a", 201)):
+        client.push(repo, b"{}")
+        assert client.put_manifest(repo, digest(child), child).status == status
+        response = client.put_manifest(repo, "t", index, INDEX)
+        assert response.status == status, response
+    assert client.manifest("mirror/a", "t").body == index
+    assert client.manifest("mirror/a", digest(child)).body == child
+    assert client.blob("mirror/a", digest(b"absent layer")).status == 404
+    assert client.manifest("mirror/a", digest(b"absent child")).status == 404
+    wrong = dump({"schemaVersion": 2, "mediaType": IMAGE, "layers": [],
+                  "config": {**descriptor(b"{}", CONFIG), "size": 7}})
+    assert client.put_manifest("mirror/a", "wrong", wrong).code == "MANIFEST_INVALID"
+    client.push("mirror/a", b"absent layer")
+    response = client.request("DELETE", f"/v2/mirror/a/blobs/{digest(b'absent layer')}")
+    assert response.status == 405, response
+    assert client.request("DELETE", f"/v2/mirror/a/manifests/{digest(index)}").status == 202
+    client.close()
 
 
 def test_edge_also_tags_by_case(client):
