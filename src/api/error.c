@@ -72,7 +72,7 @@ void error_answer(struct request *req, struct response *res, enum err e, const c
     if (error.code != e)
         error = (struct error){.code = e};
     int status = err_status(e);
-    if (status == 500 || status == 507)
+    if (status == 500 || status == 507 || e == ERR_CONSTRAINT) /* nobody expected that one */
         log_failure(req, e);
     if (str_starts(req->path, STR("/v2/")) && !req->state) /* no handler was there to set it */
         response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));

@@ -62,6 +62,21 @@ static enum err verify(struct v2_call *call, struct request *req)
     return e;
 }
 
+static const char *action_words(enum action action)
+{
+    switch (action) {
+    case ACTION_PULL:
+        return "pull from";
+    case ACTION_PUSH:
+        return "push to";
+    case ACTION_DELETE:
+        return "delete from";
+    case ACTION_CATALOG:
+        break;
+    }
+    return "use";
+}
+
 /* What an allowed request would have needed, in words. */
 static enum err refuse(struct v2_call *call, struct request *req)
 {
@@ -74,7 +89,13 @@ static enum err refuse(struct v2_call *call, struct request *req)
                     "the token does not allow this, or access was refused: "
                     "log in as a user who may");
     call->refused = false;
-    return fail(req, ERR_DENIED, "requested access to the resource is denied");
+    if (!call->name.asked.n)
+        return fail(req, ERR_DENIED, "requested access to the resource is denied");
+    if (who->has_ceiling)
+        return fail(req, ERR_DENIED, "the token does not allow to %s %.*s",
+                    action_words(call->action), STR_ARG(call->name.asked));
+    return fail(req, ERR_DENIED, "user %.*s may not %s %.*s", STR_ARG(who->principal.name),
+                action_words(call->action), STR_ARG(call->name.asked));
 }
 
 enum err v2_enter_registry(struct request *req, struct response *res, enum action action,

@@ -181,6 +181,15 @@ def test_content_elsewhere_is_missing(secret, bob):
     assert [plain(r, secret) for r in ask(secret, len(DATA))] == missing
 
 
+def test_a_refusal_says_who_may_not_do_what(secret, admin, bob):
+    headers = [("Authorization", basic("bob", PASSWORD))]
+    for method, target, words in (("GET", "manifests/real", "pull from"), ("PUT", "manifests/x", "push to"),
+                                  ("DELETE", "manifests/real", "delete from")):
+        response = bob.once(method, f"/v2/private/real-repo/{target}", headers=headers)
+        assert response.status == 403 and response.code == "DENIED"
+        assert response.message == f"user bob may not {words} private/real-repo"
+
+
 def test_a_token_for_deleting_does_not_read(secret, admin):
     """A mistyped tag names near ones to who may pull, not to a token that may delete only."""
     target = "/v2/private/real-repo/manifests/reall"
