@@ -33,6 +33,7 @@ test_program.py::test_a_missing_head_is_no_error, names of tags test_manifests.p
 
 import json
 import re
+import resource
 import threading
 from pathlib import Path
 
@@ -162,6 +163,26 @@ def test_edge_02_a_file_that_is_gone_is_pushed_again(client, server):
     assert client.put(response.header("location"), name, data).status == 201
     for repo in ("edge/lost", "edge/lost2"):
         assert client.blob(repo, name).body == data
+
+
+def test_edge_02_a_file_that_cannot_be_opened_now_is_not_gone(berth):
+    """Out of file descriptors: try again. A 404 would make clients push it again, or give up."""
+    server = berth({"auth.anonymous": "push"})
+    client = Client(server, mode="none")
+    names = [client.push("edge/fds", b"x" * size) for size in (10, 100_000)]
+    pid = server.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        answers = [client.request(method, f"/v2/edge/fds/blobs/{name}")
+                   for name in names for method in ("GET", "HEAD")]
+        mount = client.request("POST", f"/v2/edge/fds2/blobs/uploads/?mount={names[0]}&from=edge/fds")
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert {r.status for r in [*answers, mount]} <= {500, 503}, (answers, mount)
+    assert all(r.header("retry-after") for r in answers if r.status == 503)
+    assert [len(client.blob("edge/fds", name).body) for name in names] == [10, 100_000]
+    client.close()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
