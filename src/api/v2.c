@@ -172,6 +172,18 @@ enum err v2_digest(struct request *req, str text, struct digest *ret)
     return OK;
 }
 
+enum err v2_check_space(struct request *req)
+{
+    const struct app *app = req->app;
+    enum err e = store_check_reserve(app->registry.store);
+    if (e == ERR_NO_SPACE)
+        return fail(req, e,
+                    "the registry's disk is full: less than %llu MiB (storage.reserve) are free; "
+                    "nothing of this request was kept",
+                    (unsigned long long)(app->conf->storage_reserve_bytes >> 20));
+    return e;
+}
+
 static bool is_digits(str s)
 {
     for (size_t i = 0; i < s.n; i++) {

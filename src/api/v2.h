@@ -46,6 +46,9 @@ void v2_resume(struct v2_call *call, const struct request *req);
 /* Digest in a path or query. ERR_DIGEST_INVALID with a message. */
 NODISCARD enum err v2_digest(struct request *req, str text, struct digest *ret);
 
+/* Before content is taken: ERR_NO_SPACE with a message while storage.reserve is not free. */
+NODISCARD enum err v2_check_space(struct request *req);
+
 /* Page size from `n`: ERR_PAGE_INVALID unless it is a whole number; cut to limits.page. */
 NODISCARD enum err v2_page_size(struct request *req, size_t *ret);
 /* Link header to the next page (RFC 8288), path-only, with `last` percent-encoded. */

@@ -265,6 +265,8 @@ static enum err prepare_put(struct request *req, struct response *res, struct v2
     struct reference reference;
     enum err e = enter(req, res, ACTION_PUSH, call, &reference);
     if (!e)
+        e = v2_check_space(req);
+    if (!e)
         e = read_tags(req, &reference, put);
     if (!e)
         e = check_digest(req, &reference, &put->digest);

@@ -190,6 +190,10 @@ static enum err stream(struct request *req, struct response *res, struct streami
                        upload_finish_fn *finish, upload_abort_fn *abort)
 {
     struct registry *registry = &s->call->app->registry;
+    /* An upload whose bytes are all here may be finished: that takes next to nothing. */
+    enum err e = req->body_bytes ? v2_check_space(req) : OK;
+    if (e)
+        return e;
     struct upload_sink_options options = {
         .pool = registry->pool,
         .upload = s->upload,
@@ -199,7 +203,7 @@ static enum err stream(struct request *req, struct response *res, struct streami
         .abort = abort,
         .arg = s,
     };
-    enum err e = upload_sink_new(&options, &res->sink);
+    e = upload_sink_new(&options, &res->sink);
     if (e == ERR_BODY_TOO_LARGE)
         return fail(req, e, "a blob may have at most %llu bytes here (limits.blob)",
                     (unsigned long long)registry->blob_bytes_max);
@@ -281,6 +285,9 @@ static enum err upload_post(struct request *req, struct response *res)
         return e;
     if (try_mount(req, res, call, &mounted))
         return mounted;
+    e = v2_check_space(req);
+    if (e)
+        return e;
     if (request_query(req, STR("digest"), &text)) {
         e = v2_digest(req, text, &digest);
         return e ? e : post_monolithic(req, res, call, &digest);

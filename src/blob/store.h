@@ -30,6 +30,13 @@ NODISCARD enum err store_open(struct store **ret, str dir, struct arena *a, stru
 /* NULL-safe. No upload may be open. */
 void store_close(struct store *s);
 
+/* Content is refused while the file system has less than this free, so that deletes and commits
+ * always have room. 0 (at first): never. Before other threads use the store. */
+void store_set_reserve(struct store *s, uint64_t reserve_bytes);
+/* ERR_NO_SPACE below the reserve. Asked before content is taken; long uploads ask again as they
+ * grow. */
+NODISCARD enum err store_check_reserve(struct store *s);
+
 /* Opens the upload file `uuid`, creating it when `offset` is 0, and cuts it to `offset` bytes: what
  * lies behind was never acknowledged. ERR_NOT_FOUND when it is missing or shorter than offset. */
 NODISCARD enum err store_upload_open(struct store *s, str uuid, uint64_t offset,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { DIRECTORY_FLAGS = O_RDONLY | O_DIRECTORY | O_CLOEXEC };
@@ -199,6 +200,19 @@ bool store_key_name(str key, char name[STORE_KEY_LEN + 1], unsigned *shard)
     name[STORE_KEY_LEN] = 0;
     *shard = bytes[0];
     return true;
+}
+
+void store_set_reserve(struct store *s, uint64_t reserve_bytes)
+{
+    s->reserve_bytes = reserve_bytes;
+}
+
+enum err store_check_reserve(struct store *s)
+{
+    struct statvfs fs;
+    if (!s->reserve_bytes || fstatvfs(s->dir_fd, &fs) != 0)
+        return OK; /* a file system that does not say is asked by writing */
+    return (uint64_t)fs.f_bavail * fs.f_frsize < s->reserve_bytes ? ERR_NO_SPACE : OK;
 }
 
 enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct file **ret)

@@ -63,6 +63,7 @@ NODISCARD enum err directory_sync(struct directory *d, const struct store_sys *s
 struct store {
     const struct store_sys *sys;
     int dir_fd; /* for paths only */
+    uint64_t reserve_bytes;
     struct directory uploads;
     struct directory shards[SHARD_COUNT];
     unsigned shard_n; /* initialised */

@@ -114,6 +114,9 @@ static enum err write_back(struct store_upload *u)
     uint64_t step = WRITEBACK_STEP_BYTES, end = u->size_bytes / step * step;
     if (end <= u->flushed)
         return OK;
+    enum err e = store_check_reserve(u->store);
+    if (e)
+        return e;
     int r = sys->sync_file_range(u->fd, (off_t)u->flushed, (off_t)(end - u->flushed),
                                  SYNC_FILE_RANGE_WRITE);
     if (r == 0 && end >= 3 * step)

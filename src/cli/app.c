@@ -41,6 +41,8 @@ enum err app_open(struct app *app, const struct conf *conf, unsigned readers_n, 
         e = db_open(&app->db, conf->data, readers_n, a, why);
     if (!e)
         e = store_open(&registry->store, conf->data, a, why);
+    if (!e)
+        store_set_reserve(registry->store, conf->storage_reserve_bytes);
     registry->db = app->db;
     registry->new_projects_public = conf->auth_anonymous != AUTH_ANONYMOUS_NONE;
     registry->blob_bytes_max = conf->limits_blob_bytes;
