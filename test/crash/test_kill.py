@@ -124,7 +124,7 @@ def test_disk_full(berth, tmp_path):
     if done.returncode:
         pytest.skip("cannot mount a small file system here")
     try:
-        server = berth({"auth.anonymous": "push"}, data=disk / "data")
+        server = berth({"auth.anonymous": "push", "storage.reserve": "0B"}, data=disk / "data")
         client = Client(server, mode="none")
         kept = {client.push("f/a", randbytes(1_000_000, i)): i for i in range(4)}
         refused = None
