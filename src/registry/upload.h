@@ -33,10 +33,10 @@ struct upload_commit {
     uint64_t size_bytes;
     struct maker maker;
 };
-/* This is where a blob becomes durable: bytes synced, linked into place, directory synced; then row, link and
- * the upload's end in one transaction. Content that is stored already is linked, and the received
- * file removed; content whose stored file is gone or damaged is replaced. Blocks. On success the
- * upload is over; check it in. */
+/* This is where a blob becomes durable: bytes synced, linked into place, directory synced; then
+ * row, link and the upload's end in one transaction. Content that is stored already is linked, and
+ * the received file removed; content whose stored file is gone or damaged is replaced. Blocks. On
+ * success the upload is over; check it in. */
 NODISCARD enum err upload_finish(struct registry *registry, struct db_conn *conn,
                                  struct upload *upload, const struct upload_commit *commit);
 
