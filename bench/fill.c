@@ -1,0 +1,328 @@
+/* fill: makes a data directory with many rows. Everything goes through the verbs that pushes end
+ * in, many of them to a transaction; so what it leaves is what as many pushes would have left, and
+ * `berth fsck` finds nothing wrong with it. Filled again, a directory keeps what it has.
+ *
+ *   team-00042/service-7         one repository of ten in a private project
+ *   team-00042-open/service-8    one in a public project of its own
+ *   scale/tags                   v000000, v000001, ...: each its own manifest
+ *   scale/referrers              latest, and manifests of two types about it
+ */
+#include "base/clock.h"
+#include "base/hex.h"
+#include "cli/data_dir.h"
+#include "registry/blob.h"
+#include "registry/manifest.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char usage_text[] =
+    "fill -d DIR [-r REPOSITORIES [-p PUBLIC]] [-t TAGS] [-f REFERRERS]\n"
+    "Fills the data directory of a server that is not running. Prints one line of JSON.\n";
+
+enum { BATCH = 64 }; /* items in a transaction; one changes at most fifteen rows */
+
+#define IMAGE_TYPE MANIFEST_OCI_IMAGE
+#define TAGS_NAME  STR("scale/tags")
+#define REFS_NAME  STR("scale/referrers")
+
+/* A blob that all manifests share. */
+struct part {
+    str media_type, bytes;
+    struct digest digest;
+    struct blob blob;
+};
+
+struct fill {
+    uint64_t repositories, public_n, tags, referrers;
+    struct db *db;
+    struct store *store;
+    struct arena *arena; /* until the end */
+    struct arena batch;  /* of one transaction */
+    struct error why;
+    int64_t now_us;
+    struct part config, layer;
+    str image;
+    struct digest image_digest;
+};
+
+/* --- blobs ----------------------------------------------------------------------------------- */
+
+static enum err store_bytes(struct fill *f, str bytes, char key[STORE_KEY_LEN])
+{
+    uint8_t id[16];
+    char text[UUID_LEN];
+    struct store_upload *u = NULL;
+    uuid_new(id);
+    str uuid = uuid_format(id, text);
+    enum err e = store_upload_open(f->store, uuid, 0, &u);
+    if (!e)
+        e = store_upload_write(u, 0, bytes);
+    if (!e)
+        e = store_upload_publish(u, bytes.n, key);
+    store_upload_close(u);
+    enum err discarded = store_upload_discard(f->store, uuid);
+    return e ? e : discarded;
+}
+
+struct adopt {
+    struct part *part;
+    str key;
+    int64_t now_us;
+};
+
+static enum err adopt_tx(struct db_conn *conn, void *arg)
+{
+    struct adopt *a = arg;
+    struct part *p = a->part;
+    bool adopted;
+    return blob_adopt(conn, &p->digest, p->bytes.n, a->key, a->now_us, &p->blob, &adopted);
+}
+
+static enum err part_ensure(struct fill *f, struct part *p)
+{
+    char key[STORE_KEY_LEN];
+    digest_of(DIGEST_sha256, p->bytes, &p->digest);
+    enum err e = blob_find(db_reader(f->db, 0), &p->digest, &p->blob);
+    if (e != ERR_BLOB_UNKNOWN)
+        return e;
+    e = store_bytes(f, p->bytes, key);
+    struct adopt adopt = {p, str_make(key, sizeof key), f->now_us};
+    return e ? e : db_tx(f->db, adopt_tx, &adopt);
+}
+
+/* --- manifests ------------------------------------------------------------------------------- */
+
+static str descriptor(struct arena *a, str media_type, const struct digest *digest, uint64_t size)
+{
+    return arena_printf(a, "{\"mediaType\":\"%.*s\",\"digest\":\"%.*s\",\"size\":%" PRIu64 "}",
+                        STR_ARG(media_type), STR_ARG(digest_text(a, digest)), size);
+}
+
+/* `rest` are further members, each with a comma before it. */
+static str manifest_text(const struct fill *f, struct arena *a, str rest)
+{
+    str config = descriptor(a, f->config.media_type, &f->config.digest, f->config.bytes.n);
+    str layer = descriptor(a, f->layer.media_type, &f->layer.digest, f->layer.bytes.n);
+    return arena_printf(a,
+                        "{\"schemaVersion\":2,\"mediaType\":\"%.*s\",\"config\":%.*s,"
+                        "\"layers\":[%.*s]%.*s}",
+                        STR_ARG(manifest_type_text(IMAGE_TYPE)), STR_ARG(config), STR_ARG(layer),
+                        STR_ARG(rest));
+}
+
+/* One push: the repository, its links to both blobs, the manifest, its tag (p == NULL: none). */
+static enum err push(struct db_conn *conn, struct fill *f, str full_name, bool public, str bytes,
+                     str tag)
+{
+    struct arena *a = &f->batch;
+    struct name name;
+    struct manifest manifest;
+    struct repository repository;
+    struct facts *facts = ARENA_NEW(a, struct facts);
+    struct manifest_put put = {
+        .name = &name,
+        .manifest = &manifest,
+        .bytes = bytes,
+        .facts = facts,
+        .tags = &tag,
+        .tag_n = tag.p != NULL,
+        .maker = {.principal = STR("bench"),
+                  .now_us = f->now_us,
+                  .new_projects_public = public,
+                  .may_make_projects = true},
+    };
+    digest_of(DIGEST_sha256, bytes, &put.digest);
+    enum err e = name_parse(a, full_name, &name, &f->why);
+    if (!e)
+        e = manifest_parse(a, bytes, manifest_type_text(IMAGE_TYPE), &manifest, &f->why);
+    if (e)
+        return e;
+    facts_read(a, &manifest, bytes, f->config.bytes, facts);
+    put.missing = ARENA_ARRAY(a, manifest.ref_n, bool);
+    e = repository_ensure(conn, &name, &put.maker, &repository);
+    if (!e)
+        e = blob_link(conn, &repository, &f->config.blob, f->now_us);
+    if (!e)
+        e = blob_link(conn, &repository, &f->layer.blob, f->now_us);
+    return e ? e : manifest_put_tx(conn, &put);
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+typedef enum err add_fn(struct db_conn *conn, struct fill *f, uint64_t i);
+
+/* The public ones are spread evenly among the others. */
+static enum err add_repository(struct db_conn *conn, struct fill *f, uint64_t i)
+{
+    uint64_t before = i * f->public_n / f->repositories;
+    bool public = (i + 1) * f->public_n / f->repositories > before;
+    str name = arena_printf(&f->batch, "team-%05" PRIu64 "%s/service-%" PRIu64, i / 10,
+                            public ? "-open" : "", i % 10);
+    return push(conn, f, name, public, f->image, STR("latest"));
+}
+
+static enum err add_tag(struct db_conn *conn, struct fill *f, uint64_t i)
+{
+    str rest = arena_printf(
+        &f->batch, ",\"annotations\":{\"org.opencontainers.image.revision\":\"%040" PRIx64 "\"}",
+        i);
+    str tag = arena_printf(&f->batch, "v%06" PRIu64, i);
+    return push(conn, f, TAGS_NAME, false, manifest_text(f, &f->batch, rest), tag);
+}
+
+static enum err add_subject(struct db_conn *conn, struct fill *f, uint64_t i)
+{
+    return push(conn, f, REFS_NAME, false, f->image, STR("latest"));
+}
+
+static enum err add_referrer(struct db_conn *conn, struct fill *f, uint64_t i)
+{
+    str subject =
+        descriptor(&f->batch, manifest_type_text(IMAGE_TYPE), &f->image_digest, f->image.n);
+    str rest = arena_printf(&f->batch,
+                            ",\"artifactType\":\"application/vnd.berth.bench.%s\",\"subject\":%.*s,"
+                            "\"annotations\":{\"number\":\"%" PRIu64 "\"}",
+                            i % 2 ? "signature" : "sbom", STR_ARG(subject), i);
+    return push(conn, f, REFS_NAME, false, manifest_text(f, &f->batch, rest), (str){0});
+}
+
+struct batch {
+    struct fill *fill;
+    add_fn *add;
+    uint64_t from, to;
+};
+
+static enum err batch_tx(struct db_conn *conn, void *arg)
+{
+    struct batch *b = arg;
+    enum err e = OK;
+    arena_reset(&b->fill->batch);
+    for (uint64_t i = b->from; !e && i < b->to; i++)
+        e = b->add(conn, b->fill, i);
+    return e;
+}
+
+static enum err add_all(struct fill *f, add_fn *add, uint64_t n)
+{
+    enum err e = OK;
+    for (uint64_t i = 0; !e && i < n; i += BATCH) {
+        struct batch batch = {f, add, i, i + BATCH < n ? i + BATCH : n};
+        e = db_tx(f->db, batch_tx, &batch);
+    }
+    return e;
+}
+
+/* --- the program ----------------------------------------------------------------------------- */
+
+static enum err make_image(struct fill *f)
+{
+    enum { LAYER_BYTES = 4096 };
+    char *layer = arena_alloc(f->arena, LAYER_BYTES);
+    memset(layer, 'b', LAYER_BYTES);
+    f->config = (struct part){
+        .media_type = STR("application/vnd.oci.image.config.v1+json"),
+        .bytes = STR("{\"architecture\":\"amd64\",\"os\":\"linux\","
+                     "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}"),
+    };
+    f->layer = (struct part){
+        .media_type = STR("application/vnd.oci.image.layer.v1.tar"),
+        .bytes = str_make(layer, LAYER_BYTES),
+    };
+    enum err e = part_ensure(f, &f->config);
+    if (!e)
+        e = part_ensure(f, &f->layer);
+    f->image = manifest_text(f, f->arena, STR(""));
+    digest_of(DIGEST_sha256, f->image, &f->image_digest);
+    return e;
+}
+
+static enum err fill_rows(struct fill *f)
+{
+    enum err e = make_image(f);
+    if (!e)
+        e = add_all(f, add_repository, f->repositories);
+    if (!e)
+        e = add_all(f, add_tag, f->tags);
+    if (!e)
+        e = add_all(f, add_subject, f->referrers > 0);
+    return e ? e : add_all(f, add_referrer, f->referrers);
+}
+
+static enum err fill_dir(struct fill *f, str dir)
+{
+    int lock_fd = -1;
+    f->now_us = clock_wall_us();
+    enum err e = data_dir_take(dir, f->arena, &lock_fd, &f->why);
+    if (!e)
+        e = db_open(&f->db, dir, 1, f->arena, &f->why);
+    if (!e)
+        e = db_tx(f->db, project_ensure_library, &f->now_us);
+    if (!e)
+        e = store_open(&f->store, dir, f->arena, &f->why);
+    if (!e)
+        e = fill_rows(f);
+    store_close(f->store);
+    if (f->db)
+        db_close(f->db);
+    if (lock_fd >= 0)
+        close(lock_fd);
+    return e;
+}
+
+static bool read_count(const char *text, uint64_t *ret)
+{
+    return str_u64(str_from(text), ret) && *ret <= 10000000;
+}
+
+static bool read_options(struct fill *f, int argc, char **argv, str *dir)
+{
+    bool ok = true;
+    for (int o; (o = getopt(argc, argv, "d:r:p:t:f:")) != -1;)
+        switch (o) {
+        case 'd':
+            *dir = str_from(optarg);
+            break;
+        case 'r':
+            ok = ok && read_count(optarg, &f->repositories);
+            break;
+        case 'p':
+            ok = ok && read_count(optarg, &f->public_n);
+            break;
+        case 't':
+            ok = ok && read_count(optarg, &f->tags);
+            break;
+        case 'f':
+            ok = ok && read_count(optarg, &f->referrers);
+            break;
+        default:
+            ok = false;
+        }
+    return ok && dir->n && optind == argc && f->public_n <= f->repositories;
+}
+
+int main(int argc, char **argv)
+{
+    ARENA_CLEANUP struct arena arena = {0};
+    struct fill f = {.arena = &arena};
+    str dir = {0};
+    if (!read_options(&f, argc, argv, &dir)) {
+        fputs(usage_text, stderr);
+        return 2;
+    }
+    uint64_t begun_ms = clock_mono_ms();
+    enum err e = fill_dir(&f, dir);
+    if (e) {
+        str text = f.why.message.n ? f.why.message : str_from(err_text(e));
+        fprintf(stderr, "fill: %.*s\n", STR_ARG(text));
+    } else {
+        printf("{\"seconds\": %.3f, \"subject\": \"%.*s\"}\n",
+               (double)(clock_mono_ms() - begun_ms) / 1e3,
+               STR_ARG(digest_text(&arena, &f.image_digest)));
+    }
+    arena_release(&f.batch);
+    return e ? 1 : 0;
+}
