@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib import replay
+from lib.fsck import fsck
 from lib.ledger import Ledger
 from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
 from lib.server import Server
@@ -174,7 +175,7 @@ def scratch():
 
 
 def judge(path, ledger):
-    """Starts a server on what was left. What is wrong, as text; empty when all is well."""
+    """Starts a server on what was left, then fsck. What is wrong, as text; empty when all is well."""
     if not (path / "data").exists():
         return "the data directory is gone" if ledger.facts else ""
     server = Server(path / "data", SETTINGS)
@@ -184,6 +185,9 @@ def judge(path, ledger):
         wrong = ledger.missing(client)
         client.close()
         server.check()
+        server.kill()
+        report = fsck(path / "data")
+        wrong += [] if report.code == 0 else [("fsck", str(report))]
         return "; ".join(f"{key} {what}" for key, what in wrong)
     except Exception as error:  # pylint: disable=broad-except
         return f"{type(error).__name__}: {error}"
