@@ -19,13 +19,13 @@ struct h1_limits {
 struct h1_head {
     enum method method;
     bool http_1_0;
-    bool keep_alive;       /* from version and Connection */
+    bool keep_alive; /* from version and Connection */
     bool expects_continue;
     bool chunked;
-    uint64_t body_bytes;   /* Content-Length, 0 without; BODY_UNKNOWN when chunked */
-    bool has_length;       /* Content-Length or chunked was there */
+    uint64_t body_bytes; /* Content-Length, 0 without; BODY_UNKNOWN when chunked */
+    bool has_length;     /* Content-Length or chunked was there */
     str target, path, query, host;
-    struct field *fields;  /* names in lower case */
+    struct field *fields; /* names in lower case */
     size_t field_n;
 };
 
@@ -44,8 +44,8 @@ NODISCARD enum err h1_head_parse(str head, const struct h1_limits *limits, struc
 /* Chunked coding, decoding incrementally (RFC 9112 7.1). Extensions are skipped, trailers are
  * checked for syntax and dropped; both are bounded (1 KiB a line, 8 KiB of trailers). */
 struct h1_chunked {
-    uint64_t left;      /* bytes left in this chunk */
-    uint64_t total;     /* data bytes so far */
+    uint64_t left;  /* bytes left in this chunk */
+    uint64_t total; /* data bytes so far */
     unsigned state;
     unsigned line_bytes, trailer_bytes;
     bool done;

@@ -10,14 +10,13 @@
 
 struct route;
 
-#define METHOD_TABLE(X)                                                                            \
-    X(GET) X(HEAD) X(POST) X(PUT) X(PATCH) X(DELETE) X(OPTIONS)
+#define METHOD_TABLE(X) X(GET) X(HEAD) X(POST) X(PUT) X(PATCH) X(DELETE) X(OPTIONS)
 
 enum method {
 #define X(name) METHOD_##name,
     METHOD_TABLE(X)
 #undef X
-    METHOD_COUNT
+        METHOD_COUNT
 };
 str method_name(enum method m);
 /* False for methods Berth does not know (501). */
@@ -36,29 +35,29 @@ struct request {
     struct arena *arena;
     enum method method;
     bool http_1_0;
-    bool secure;              /* https, here or at a trusted proxy */
-    bool expects_continue;    /* 100 Continue is still owed */
-    str target;               /* as sent */
-    str path;                 /* raw, before '?' */
-    str query;                /* raw, after '?'; empty without */
-    str host;                 /* authority: Host, or a trusted proxy's */
+    bool secure;           /* https, here or at a trusted proxy */
+    bool expects_continue; /* 100 Continue is still owed */
+    str target;            /* as sent */
+    str path;              /* raw, before '?' */
+    str query;             /* raw, after '?'; empty without */
+    str host;              /* authority: Host, or a trusted proxy's */
     const struct field *fields;
     size_t field_n;
-    bool admin;               /* over the admin socket, by root or the server's own user */
-    uint32_t admin_uid;       /* which of them */
-    str client;               /* address as text, behind trusted proxies; no port */
-    str local;                /* address:port the connection arrived at, as text */
-    char id[REQUEST_ID_LEN];  /* request id: hexadecimal, in X-Request-Id and the log */
-    uint64_t start_us;        /* monotonic, when the head was complete */
+    bool admin;              /* over the admin socket, by root or the server's own user */
+    uint32_t admin_uid;      /* which of them */
+    str client;              /* address as text, behind trusted proxies; no port */
+    str local;               /* address:port the connection arrived at, as text */
+    char id[REQUEST_ID_LEN]; /* request id: hexadecimal, in X-Request-Id and the log */
+    uint64_t start_us;       /* monotonic, when the head was complete */
 
-    uint64_t body_bytes;      /* from Content-Length; BODY_UNKNOWN when chunked; 0 without body */
-    str body;                 /* the whole body, for routes with a small one */
+    uint64_t body_bytes; /* from Content-Length; BODY_UNKNOWN when chunked; 0 without body */
+    str body;            /* the whole body, for routes with a small one */
 
-    const struct route *route; /* NULL when none matched */
+    const struct route *route;  /* NULL when none matched */
     str args[REQUEST_ARGS_MAX]; /* path captures, percent-decoded, in the route's order */
-    int worker;                /* index of the worker the handler runs on, or WORKER_NONE */
-    void *app;                 /* what http_server_new was given */
-    unsigned ranges_max;       /* limits.ranges: most parts of one Range that are served */
+    int worker;                 /* index of the worker the handler runs on, or WORKER_NONE */
+    void *app;                  /* what http_server_new was given */
+    unsigned ranges_max;        /* limits.ranges: most parts of one Range that are served */
 
     void *state; /* the handler's own, for render_error and on_done; lives in the arena */
 

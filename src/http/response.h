@@ -72,12 +72,12 @@ enum condition request_condition(const struct request *req, str etag);
  * neither file nor memory. Abuse (more than req->ranges_max parts, or parts that sum to more than
  * the size) is answered with the whole representation, never 416. */
 struct entity {
-    str etag;          /* with its quotes; strong */
+    str etag; /* with its quotes; strong */
     str type;
     str cache_control; /* empty: none */
     struct file *file; /* NULL: memory */
     str memory;
     uint64_t size_bytes;
-    bool ranges;       /* ranges are served */
+    bool ranges; /* ranges are served */
 };
 NODISCARD enum err response_entity(struct response *res, struct entity *entity);

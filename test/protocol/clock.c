@@ -9,7 +9,7 @@
 static long ahead(void)
 {
     const char *text = getenv("BERTH_CLOCK_AHEAD");
-    return text ? atol(text) : 0;
+    return text ? strtol(text, NULL, 10) : 0;
 }
 
 int clock_gettime(clockid_t id, struct timespec *ret)

@@ -77,8 +77,8 @@ CONSTRUCTOR = re.compile(r"_(new|open|start)(_\w+)?$")
 MAY_ALLOCATE = {
     "src/auth/cache.c cache_put": "an entry lives until it expires or is pushed out",
     "src/blob/upload_state.c upload_checkout": "the state of an upload outlives its requests",
-    "src/http/h1.c append_input": "input that waits lives with its connection, bounded by limits.head",
-    "src/http/h1.c conn_put_back": "the same",
+    "src/http/conn.c append_input": "input that waits lives with its connection, bounded by limits.head",
+    "src/http/conn.c conn_put_back": "the same",
     "src/http/server.c make_shards": "a part of http_server_new",
     "src/http/server.c open_listeners": "a part of http_server_new",
     "src/http/server.c parse_proxies": "a part of http_server_new",
