@@ -1,7 +1,8 @@
 /* Blobs: GET, HEAD, DELETE (OCI distribution specification end-2, end-10). */
 #include "api/routes.h"
 #include "api/v2.h"
-#include "registry/blob.h"
+#include "base/clock.h"
+#include "registry/review.h"
 
 static enum err unknown(struct request *req, const struct v2_call *call)
 {
@@ -21,6 +22,19 @@ static enum err open_content(struct request *req, const struct v2_call *call,
     return blob_open(store, blob, &entity->file);
 }
 
+/* Who may push counts on a HEAD 200: the manifest he sends next names the blob. A GET has the bytes
+ * already, and must not fail where nothing can be written. */
+static enum err lease(const struct request *req, const struct v2_call *call,
+                      const struct digest *digest, const struct blob *blob)
+{
+    struct registry *registry = &call->app->registry;
+    if (!review_must_lease(blob->review_from, registry->review_delay_ms, clock_wall_us()) ||
+        auth_allows(call->app->auth, call->conn, &call->who, ACTION_PUSH, call->name.full))
+        return OK;
+    enum err e = blob_lease(registry, call->name.full, digest);
+    return req->method == METHOD_HEAD || e == ERR_BLOB_UNKNOWN ? e : OK;
+}
+
 static enum err blob_get(struct request *req, struct response *res)
 {
     DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
@@ -35,6 +49,8 @@ static enum err blob_get(struct request *req, struct response *res)
         e = v2_digest(req, req->args[1], &digest);
     if (!e)
         e = blob_find_linked(call->conn, call->name.full, &digest, &blob);
+    if (!e)
+        e = lease(req, call, &digest, &blob);
     if (!e)
         e = open_content(req, call, &blob, &entity);
     if (e == ERR_BLOB_UNKNOWN)
@@ -61,7 +77,7 @@ static enum err unlink_tx(struct db_conn *conn, void *arg)
     const struct unlink *unlink = arg;
     struct repository repository;
     enum err e = repository_find(conn, unlink->name->full, &repository);
-    return e ? e : blob_unlink(conn, &repository, unlink->digest);
+    return e ? e : blob_unlink(conn, &repository, unlink->digest, clock_wall_us());
 }
 
 static enum err blob_delete(struct request *req, struct response *res)

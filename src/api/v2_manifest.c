@@ -2,8 +2,9 @@
 #include "api/platform_help.h"
 #include "api/routes.h"
 #include "api/v2.h"
-#include "registry/blob.h"
+#include "base/clock.h"
 #include "registry/manifest.h"
+#include "registry/review.h"
 #include "registry/tag.h"
 
 #include "json/write.h"
@@ -45,6 +46,30 @@ static enum err unknown(struct request *req, const struct v2_call *call,
                 STR_ARG(call->name.asked), n ? "; near ones: " : "", STR_ARG(list));
 }
 
+static bool is_covered(const struct v2_call *call, const struct conf_list *patterns)
+{
+    for (size_t i = 0; i < patterns->n; i++) {
+        if (name_matches(call->name.full, patterns->items[i]))
+            return true;
+    }
+    return false;
+}
+
+/* As in v2_blob.c, where manifests without a tag are collected. What a tag names is in no danger.
+ */
+static enum err lease(const struct request *req, const struct v2_call *call,
+                      const struct reference *reference, const struct manifest_view *view)
+{
+    struct registry *registry = &call->app->registry;
+    if (!reference->is_digest ||
+        !review_must_lease(view->review_from, registry->review_delay_ms, clock_wall_us()) ||
+        !is_covered(call, &call->app->conf->gc_untagged) ||
+        auth_allows(call->app->auth, call->conn, &call->who, ACTION_PUSH, call->name.full))
+        return OK;
+    enum err e = manifest_lease(registry, call->name.full, &view->digest);
+    return req->method == METHOD_HEAD || e == ERR_MANIFEST_UNKNOWN ? e : OK;
+}
+
 static enum err manifest_get_handler(struct request *req, struct response *res)
 {
     DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
@@ -61,6 +86,8 @@ static enum err manifest_get_handler(struct request *req, struct response *res)
     if (!e)
         e = manifest_get(call->conn, call->name.full, &reference, req->method == METHOD_GET,
                          req->arena, &view);
+    if (!e)
+        e = lease(req, call, &reference, &view);
     if (e == ERR_MANIFEST_UNKNOWN)
         return unknown(req, call, &reference);
     if (e)
@@ -249,16 +276,6 @@ static str read_config(struct v2_call *call, struct arena *a, const struct manif
     return text;
 }
 
-static bool may_be_sparse(const struct v2_call *call)
-{
-    const struct conf_list *patterns = &call->app->conf->manifests_sparse;
-    for (size_t i = 0; i < patterns->n; i++) {
-        if (name_matches(call->name.full, patterns->items[i]))
-            return true;
-    }
-    return false;
-}
-
 static enum err prepare_put(struct request *req, struct response *res, struct v2_call **call,
                             struct manifest *manifest, struct manifest_put *put)
 {
@@ -283,7 +300,7 @@ static enum err prepare_put(struct request *req, struct response *res, struct v2
     struct facts *facts = ARENA_NEW(req->arena, struct facts);
     facts_read(req->arena, manifest, req->body, read_config(*call, req->arena, manifest), facts);
     put->facts = facts;
-    put->sparse = may_be_sparse(*call);
+    put->sparse = is_covered(*call, &(*call)->app->conf->manifests_sparse);
     put->name = &(*call)->name;
     put->manifest = manifest;
     put->bytes = req->body;

@@ -7,6 +7,7 @@
 #include "api/routes.h"
 #include "api/v2.h"
 #include "blob/upload_sink.h"
+#include "registry/review.h"
 #include "registry/upload.h"
 
 /* One streamed request; lives in its arena. */
@@ -394,7 +395,8 @@ static enum err put_again(struct request *req, struct response *res, const struc
                           const struct digest *digest, enum err unknown_upload)
 {
     struct blob blob;
-    if (req->body_bytes != 0 || blob_find_linked(call->conn, call->name.full, digest, &blob))
+    if (req->body_bytes != 0 || blob_find_linked(call->conn, call->name.full, digest, &blob) ||
+        blob_lease(&call->app->registry, call->name.full, digest))
         return unknown_upload;
     req->error = (struct error){0};
     answer_created(res, call, digest);

@@ -75,6 +75,8 @@ NODISCARD enum err store_blob_open(struct store *s, str key, uint64_t size_bytes
 NODISCARD enum err store_blob_read(struct store *s, str key, uint64_t size_bytes, void *p);
 /* Removes a blob's file. Missing is fine. */
 NODISCARD enum err store_blob_unlink(struct store *s, str key);
+/* Makes the removals so far from a directory of blobs (the first two digits of a key) durable. */
+NODISCARD enum err store_shard_sync(struct store *s, unsigned shard);
 /* Size of a blob's file, whatever it should be. ERR_NOT_FOUND when it is missing. */
 NODISCARD enum err store_blob_stat(struct store *s, str key, uint64_t *size_bytes);
 /* Moves a blob's file to DIR/quarantine, durably, for a person to look at. Missing is fine. */

@@ -260,3 +260,9 @@ enum err store_blob_unlink(struct store *s, str key)
         return err_from_errno(errno);
     return OK;
 }
+
+enum err store_shard_sync(struct store *s, unsigned shard)
+{
+    struct directory *d = &s->shards[shard];
+    return directory_sync(d, s->sys, directory_failures(d));
+}

@@ -47,6 +47,7 @@ enum err app_open(struct app *app, const struct conf *conf, unsigned readers_n, 
     registry->new_projects_public = conf->auth_anonymous != AUTH_ANONYMOUS_NONE;
     registry->blob_bytes_max = conf->limits_blob_bytes;
     registry->uploads_max = conf->limits_uploads;
+    registry->review_delay_ms = conf->gc_review_delay_ms;
     return e ? e : open_auth(app);
 }
 

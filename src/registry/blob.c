@@ -1,5 +1,7 @@
 #include "registry/blob.h"
 
+#include "registry/review.h"
+
 static enum err blob_read(struct db_cursor *c, struct blob *ret)
 {
     if (!db_next(c))
@@ -11,6 +13,7 @@ static enum err blob_read(struct db_cursor *c, struct blob *ret)
     ret->size_bytes = (uint64_t)db_int(c, 1);
     memcpy(ret->store_key, key.p, STORE_KEY_LEN);
     ret->damaged = db_int(c, 3);
+    ret->review_from = db_is_null(c, 4) ? REVIEW_NEVER : db_int(c, 4);
     return OK;
 }
 
@@ -83,10 +86,10 @@ enum err blob_link(struct db_conn *conn, const struct repository *repository,
                    const struct blob *blob, int64_t now_us)
 {
     int64_t added, project_bytes = 0;
-    enum err e = db_exec(conn, Q_BLOB_TOUCH, DB_INT(now_us), DB_INT(blob->id));
-    if (!e)
-        e = db_exec_count(conn, Q_BLOB_LINK, &added, DB_INT(repository->id), DB_INT(blob->id),
-                          DB_INT(now_us));
+    enum err e = db_exec_count(conn, Q_BLOB_LINK, &added, DB_INT(repository->id), DB_INT(blob->id),
+                               DB_INT(now_us));
+    if (!e && added == 0)
+        e = db_exec(conn, Q_BLOB_LEASE, DB_INT(now_us), DB_INT(repository->id), DB_INT(blob->id));
     if (e || added == 0)
         return e;
     e = project_add(conn, repository, blob, &project_bytes);
@@ -119,11 +122,21 @@ static enum err check_unused(struct db_conn *conn, const struct repository *repo
     return db_next(&c) ? ERR_BLOB_IN_USE : c.err;
 }
 
+enum err blob_unlinked(struct db_conn *conn, const struct repository *repository,
+                       const struct blob *blob, int64_t review_from)
+{
+    int64_t project_bytes;
+    enum err e = project_remove(conn, repository, blob, &project_bytes);
+    if (!e)
+        e = repository_add_size(conn, repository, -(int64_t)blob->size_bytes, -project_bytes);
+    return e ? e : db_exec(conn, Q_BLOB_REVIEW, DB_INT(review_from), DB_INT(blob->id));
+}
+
 enum err blob_unlink(struct db_conn *conn, const struct repository *repository,
-                     const struct digest *digest)
+                     const struct digest *digest, int64_t now_us)
 {
     struct blob blob;
-    int64_t removed, project_bytes;
+    int64_t removed;
     enum err e = blob_find(conn, digest, &blob);
     if (!e)
         e = db_exec_count(conn, Q_BLOB_UNLINK, &removed, DB_INT(repository->id), DB_INT(blob.id));
@@ -131,9 +144,5 @@ enum err blob_unlink(struct db_conn *conn, const struct repository *repository,
         e = ERR_BLOB_UNKNOWN; /* before who uses it: that it exists elsewhere must not show */
     if (!e)
         e = check_unused(conn, repository, digest);
-    if (!e)
-        e = project_remove(conn, repository, &blob, &project_bytes);
-    if (!e)
-        e = repository_add_size(conn, repository, -(int64_t)blob.size_bytes, -project_bytes);
-    return e;
+    return e ? e : blob_unlinked(conn, repository, &blob, now_us);
 }

@@ -9,7 +9,8 @@ struct blob {
     int64_t id;
     uint64_t size_bytes;
     char store_key[STORE_KEY_LEN];
-    bool damaged; /* only blob_find finds such: the content must be pushed again */
+    bool damaged;        /* only blob_find finds such: the content must be pushed again */
+    int64_t review_from; /* of the link it was found by (registry/review.h) */
 };
 
 /* The blob as linked in that repository. ERR_BLOB_UNKNOWN when the repository, the blob or the link
@@ -40,4 +41,9 @@ NODISCARD enum err blob_adopt(struct db_conn *conn, const struct digest *digest,
 
 /* Writer: removes the link. ERR_BLOB_IN_USE while a manifest of the repository names the blob. */
 NODISCARD enum err blob_unlink(struct db_conn *conn, const struct repository *repository,
-                               const struct digest *digest);
+                               const struct digest *digest, int64_t now_us);
+
+/* Writer: what follows when a link has been removed: the totals move, and a blob that is linked
+ * nowhere any more is reviewed. Of `blob`, id and size_bytes count. */
+NODISCARD enum err blob_unlinked(struct db_conn *conn, const struct repository *repository,
+                                 const struct blob *blob, int64_t review_from);

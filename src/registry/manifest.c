@@ -16,6 +16,7 @@ enum err manifest_get(struct db_conn *conn, str full_name, const struct referenc
     struct manifest_view view = {
         .media_type = db_copy(&c, 1, a),
         .size_bytes = (uint64_t)db_int(&c, 2),
+        .review_from = db_int(&c, 4),
     };
     if (!digest_from_stored(db_bytes(&c, 0), &view.digest))
         return ERR_DB_CORRUPT;
@@ -182,24 +183,41 @@ enum err manifest_put_tx(struct db_conn *conn, void *arg)
     return e ? e : set_tags(conn, &repository, put);
 }
 
+enum err manifest_unlinked(struct db_conn *conn, const struct repository *repository,
+                           const struct manifest_gone *gone)
+{
+    struct db_value from = DB_INT(gone->review_from), in = DB_INT(repository->id);
+    struct db_value body = DB_INT(gone->body), digest = DB_BYTES(digest_stored(&gone->digest));
+    enum err e = referrer_remove(conn, repository, &gone->digest, gone->body);
+    if (!e)
+        e = tag_end_by_digest(conn, repository, &gone->digest, gone->by, gone->now_us);
+    if (!e)
+        e = repository_add_size(conn, repository, -(int64_t)gone->size_bytes,
+                                -(int64_t)gone->size_bytes);
+    if (!e)
+        e = db_exec(conn, Q_REVIEW_BLOBS_OF, from, in, body);
+    if (!e)
+        e = db_exec(conn, Q_REVIEW_CHILDREN_OF, from, in, body);
+    if (!e)
+        e = db_exec(conn, Q_REVIEW_REFERRERS_OF, from, in, digest);
+    return e ? e : db_exec(conn, Q_REVIEW_BODY, from, body);
+}
+
 static enum err delete_by_digest(struct db_conn *conn, const struct repository *repository,
                                  const struct manifest_delete *del)
 {
-    const struct digest *digest = &del->reference->digest;
-    int64_t body;
-    uint64_t size_bytes;
-    enum err e = linked_body(conn, repository, digest, &body, &size_bytes);
-    if (!e && del->condition && !del->condition(del->condition_arg, digest))
+    struct manifest_gone gone = {
+        .digest = del->reference->digest,
+        .by = del->by,
+        .now_us = del->now_us,
+        .review_from = del->now_us,
+    };
+    enum err e = linked_body(conn, repository, &gone.digest, &gone.body, &gone.size_bytes);
+    if (!e && del->condition && !del->condition(del->condition_arg, &gone.digest))
         e = ERR_PRECONDITION_FAILED;
     if (!e)
-        e = db_exec(conn, Q_MANIFEST_UNLINK, DB_INT(repository->id), DB_INT(body));
-    if (!e)
-        e = referrer_remove(conn, repository, digest, body);
-    if (!e)
-        e = tag_end_by_digest(conn, repository, digest, del->by, del->now_us);
-    if (!e)
-        e = repository_add_size(conn, repository, -(int64_t)size_bytes, -(int64_t)size_bytes);
-    return e;
+        e = db_exec(conn, Q_MANIFEST_UNLINK, DB_INT(repository->id), DB_INT(gone.body));
+    return e ? e : manifest_unlinked(conn, repository, &gone);
 }
 
 static enum err delete_by_tag(struct db_conn *conn, const struct repository *repository,

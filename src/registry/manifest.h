@@ -9,7 +9,8 @@ struct manifest_view {
     struct digest digest; /* as asked for, or as the tag was made with */
     str media_type;
     uint64_t size_bytes;
-    str bytes; /* p == NULL when not asked for */
+    str bytes;           /* p == NULL when not asked for */
+    int64_t review_from; /* found by digest: as in registry/review.h */
 };
 
 /* The manifest a reference names in that repository; strings in the arena. ERR_MANIFEST_UNKNOWN
@@ -60,3 +61,18 @@ struct manifest_delete {
 /* db_tx_fn; arg is a struct manifest_delete. A tag: only the pointer goes. A digest: the link and
  * every tag that points at it. ERR_NAME_UNKNOWN, ERR_MANIFEST_UNKNOWN, ERR_PRECONDITION_FAILED. */
 NODISCARD enum err manifest_delete_tx(struct db_conn *conn, void *arg);
+
+/* A manifest whose link was removed. */
+struct manifest_gone {
+    struct digest digest;
+    int64_t body;
+    uint64_t size_bytes;
+    str by;
+    int64_t now_us;
+    int64_t review_from; /* for what it named */
+};
+
+/* Writer: what follows when a link has been removed: its tags end, its entry among the referrers
+ * goes, the totals move, and all that it kept alive is reviewed. */
+NODISCARD enum err manifest_unlinked(struct db_conn *conn, const struct repository *repository,
+                                     const struct manifest_gone *gone);

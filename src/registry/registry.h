@@ -19,4 +19,5 @@ struct registry {
     uint64_t blob_bytes_max;        /* 0: no limit */
     uint64_t uploads_max;           /* unfinished ones */
     atomic_uint_fast64_t uploads_n; /* rows of table upload */
+    uint64_t review_delay_ms;       /* gc.review_delay */
 };

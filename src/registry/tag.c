@@ -41,6 +41,16 @@ static enum err tag_find_newest(struct db_conn *conn, const struct repository *r
     return digest_from_stored(db_bytes(&c, 1), &ret->digest) ? OK : ERR_DB_CORRUPT;
 }
 
+/* Ends a lifetime; the manifest it kept alive is reviewed. */
+static enum err end_lifetime(struct db_conn *conn, const struct repository *repository, int64_t id,
+                             const struct digest *digest, str by, int64_t now_us)
+{
+    enum err e = db_exec(conn, Q_TAG_END, DB_INT(now_us), DB_TEXT(by), DB_INT(id));
+    return e ? e
+             : db_exec(conn, Q_REVIEW_MANIFEST, DB_INT(now_us), DB_INT(repository->id),
+                       DB_BYTES(digest_stored(digest)));
+}
+
 enum err tag_set(struct db_conn *conn, const struct repository *repository, str name,
                  const struct digest *digest, const struct maker *maker)
 {
@@ -50,7 +60,7 @@ enum err tag_set(struct db_conn *conn, const struct repository *repository, str 
         return e;
     int64_t now_us = maker->now_us > newest.since_us ? maker->now_us : newest.since_us;
     if (newest.open)
-        e = db_exec(conn, Q_TAG_END, DB_INT(now_us), DB_TEXT(maker->principal), DB_INT(newest.id));
+        e = end_lifetime(conn, repository, newest.id, &newest.digest, maker->principal, now_us);
     if (!e)
         e = db_exec(conn, Q_TAG_INSERT, DB_INT(repository->id), DB_TEXT(name),
                     DB_BYTES(digest_stored(digest)), DB_INT(now_us), DB_TEXT(maker->principal));
@@ -66,7 +76,7 @@ enum err tag_end(struct db_conn *conn, const struct repository *repository, str 
     int64_t id;
     struct digest digest;
     enum err e = tag_find(conn, repository, name, &id, &digest);
-    return e ? e : db_exec(conn, Q_TAG_END, DB_INT(now_us), DB_TEXT(by), DB_INT(id));
+    return e ? e : end_lifetime(conn, repository, id, &digest, by, now_us);
 }
 
 enum err tag_end_by_digest(struct db_conn *conn, const struct repository *repository,

@@ -102,14 +102,16 @@ static enum err commit_blob(struct db_conn *conn, struct commit *commit, struct 
     commit->adopted = false;
     if (!commit->store_key.p) {
         e = blob_find(conn, &what->digest, blob);
-        return !e && blob->damaged ? ERR_BUSY : e; /* found rotten meanwhile */
+        return !e && blob->damaged ? ERR_BLOB_UNKNOWN : e; /* found rotten meanwhile */
     }
     e = blob_adopt(conn, &what->digest, what->size_bytes, commit->store_key, what->maker.now_us,
                    blob, &commit->adopted);
     if (!e && !commit->adopted && commit->replace) {
         commit->adopted = true;
-        e = db_exec(conn, Q_BLOB_REPLACE_KEY, DB_TEXT(commit->store_key),
-                    DB_INT(what->maker.now_us), DB_INT(blob->id));
+        e = db_exec(conn, Q_DEAD_BLOB_ADD, DB_TEXT(str_make(blob->store_key, STORE_KEY_LEN)),
+                    DB_INT(blob->size_bytes), DB_INT(what->maker.now_us));
+        if (!e)
+            e = db_exec(conn, Q_BLOB_REPLACE_KEY, DB_TEXT(commit->store_key), DB_INT(blob->id));
     }
     return e;
 }
@@ -148,21 +150,33 @@ static enum err look_up(struct registry *registry, struct db_conn *conn,
     return OK;
 }
 
+/* Publishes the bytes, unless content that is stored already will do. */
+static enum err provide(struct registry *registry, struct db_conn *conn, struct upload *upload,
+                        struct commit *commit, char key[STORE_KEY_LEN])
+{
+    bool stored;
+    enum err e = look_up(registry, conn, commit->what, &stored, &commit->replace);
+    if (e || stored)
+        return e;
+    e = upload_publish(upload, commit->what->size_bytes, key);
+    if (!e)
+        commit->store_key = str_make(key, STORE_KEY_LEN);
+    return e;
+}
+
 enum err upload_finish(struct registry *registry, struct db_conn *conn, struct upload *upload,
                        const struct upload_commit *what)
 {
     char key[STORE_KEY_LEN], uuid[UUID_LEN];
     memcpy(uuid, upload->uuid, UUID_LEN);
     struct commit commit = {.what = what, .delete.uuid = str_make(uuid, UUID_LEN)};
-    bool stored;
-    enum err e = look_up(registry, conn, what, &stored, &commit.replace);
-    if (!e && !stored) {
-        e = upload_publish(upload, what->size_bytes, key);
-        commit.store_key = str_make(key, STORE_KEY_LEN);
-    }
-    if (e)
-        return e;
-    e = db_tx(registry->db, commit_tx, &commit);
+    enum err e;
+    do { /* again when the stored content was collected, or found rotten, before it was linked */
+        e = provide(registry, conn, upload, &commit, key);
+        if (e)
+            return e;
+        e = db_tx(registry->db, commit_tx, &commit);
+    } while (e == ERR_BLOB_UNKNOWN && !commit.store_key.p);
     if (!e)
         atomic_fetch_sub(&registry->uploads_n, (uint64_t)commit.delete.deleted);
     /* One of the two names is left over. After a commit that failed in the middle, which may turn
