@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "db/db.h"
 #include "http/router.h"
+#include "jobs/collector.h"
 #include "registry/registry.h"
 
 struct app {
@@ -13,7 +14,11 @@ struct app {
     struct db *db;
     struct auth *auth;
     struct registry registry;
+    struct collector *collector; /* NULL: no server runs */
 };
+
+/* Collection as the configuration wants it, with this reader. */
+struct gc app_gc(struct app *app, struct db_conn *reader);
 
 /* The tables of all handler files, for struct router. */
 extern const struct route *const api_routes[];

@@ -11,6 +11,7 @@
     X(v2_referrer_routes) \
     X(v2_list_routes)     \
     X(berth_tag_routes)   \
+    X(berth_gc_routes)    \
     X(token_routes)       \
     X(health_routes)
 

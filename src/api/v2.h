@@ -31,6 +31,8 @@ NODISCARD enum err v2_enter(struct request *req, struct response *res, enum acti
  * Basic challenge, to who did not log in, ERR_DENIED to who did and may not. */
 NODISCARD enum err api_enter(struct request *req, struct response *res, enum action action,
                              struct v2_call **ret);
+/* The same for routes of administrators, without a repository. */
+NODISCARD enum err api_enter_admin(struct request *req, struct response *res, struct v2_call **ret);
 /* The same below /v2/ for routes without a repository: any valid credentials, or none if anonymous
  * access is configured, will do. */
 NODISCARD enum err v2_enter_registry(struct request *req, struct response *res, enum action action,

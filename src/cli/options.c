@@ -50,6 +50,19 @@ const struct flag tag_flags[] = {
     FLAG_HELP,
     {0}};
 
+const struct flag gc_flags[] = {
+    {"now", NULL,
+     "Do not wait for gc.review_delay and uploads.expire: collect all that is unused at this "
+     "moment. A push that is under way may have to be repeated.",
+     false},
+    {"dry-run", NULL, "Only tell what would be removed.", false},
+    {"json", NULL, "Print JSON.", false},
+    FLAG_CONFIG,
+    FLAG_DATA,
+    FLAG_SET,
+    FLAG_HELP,
+    {0}};
+
 const struct flag fsck_flags[] = {
     {"repair", NULL, "Repair what can be repaired without losing content.", false},
     {"quick", NULL, "Compare the sizes of blobs only; without it, every blob is read and hashed.",

@@ -13,6 +13,7 @@ extern const struct flag fsck_flags[];
 extern const struct flag backup_flags[];
 extern const struct flag restore_flags[];
 extern const struct flag tag_flags[];  /* --at --limit --json --config --data --set --help */
+extern const struct flag gc_flags[];   /* --now --dry-run --json --config --data --set --help */
 extern const struct flag help_flags[]; /* --markdown --man --example --help */
 extern const struct flag no_flags[];   /* --help */
 

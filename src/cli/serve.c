@@ -92,7 +92,6 @@ static enum err open_server(struct serving *s)
     enum err e = pool_new(&s->app.registry.pool, app_workers_n(conf), (unsigned)conf->limits_queue);
     if (e)
         return e;
-    s->app.registry.uploads = upload_table_new(s->app.registry.store, UPLOADS_IDLE_MAX);
     const struct http_config config = {
         .listen = conf->listen.items,
         .listen_n = conf->listen.n,
@@ -111,22 +110,34 @@ static enum err open_server(struct serving *s)
     return e ? e : http_server_start(s->server);
 }
 
+/* Behind the workers' readers there is one for the collector. */
+static enum err open_collector(struct serving *s)
+{
+    const struct gc gc = app_gc(&s->app, db_reader(s->app.db, (int)app_workers_n(&s->conf)));
+    return collector_new(&s->app.collector, &gc, s->conf.gc_interval_ms);
+}
+
 static enum err open_all(struct serving *s)
 {
     enum err e =
-        app_open(&s->app, &s->conf, app_workers_n(&s->conf), &s->lock_fd, &s->arena, &s->why);
+        app_open(&s->app, &s->conf, app_workers_n(&s->conf) + 1, &s->lock_fd, &s->arena, &s->why);
     if (!e)
         e = first_start(s);
     if (!e)
         e = count_uploads(s);
+    s->app.registry.uploads = e ? NULL : upload_table_new(s->app.registry.store, UPLOADS_IDLE_MAX);
+    if (!e)
+        e = open_collector(s);
     return e ? e : open_server(s);
 }
 
 static void close_all(struct serving *s)
 {
+    collector_stop(s->app.collector);
     http_server_free(s->server);
     if (s->app.registry.pool)
         pool_free(s->app.registry.pool);
+    collector_free(s->app.collector);
     upload_table_free(s->app.registry.uploads);
     app_close(&s->app, &s->lock_fd);
     log_thread_stop();
@@ -182,6 +193,7 @@ static int run(struct serving *s)
         tell_ready(s);
         wait_for_end(&signals);
         LOG(INFO, "stopping", log_int("grace_ms", (int64_t)s->conf.shutdown_grace_ms));
+        collector_stop(s->app.collector);
         http_server_drain(s->server, s->conf.shutdown_grace_ms);
     }
     close_all(s);
