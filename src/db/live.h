@@ -27,21 +27,22 @@
 
 /* A manifest with the body `b`, through others of its repository, $1: those that are live as long
  * as they are. Selects their bodies. */
-#define LIVE_THROUGH_TABLE(X)                                                              \
-    /* an index that names it */                                                           \
-    X("SELECT u.body FROM manifest_child c JOIN manifest u ON u.body = c.parent "          \
-      "JOIN manifest_body b ON b.digest = c.digest WHERE u.repository = $1 AND b.id = $2") \
-    /* what it is about: its subject */                                                    \
-    X("SELECT u.body FROM manifest_body b JOIN manifest_body s ON s.digest = b.subject "   \
-      "JOIN manifest u ON u.body = s.id WHERE u.repository = $1 AND b.id = $2")
+#define LIVE_THROUGH_TABLE(X, AND_X)                                                         \
+    /* an index that names it */                                                             \
+    X("SELECT u.body FROM manifest_child c JOIN manifest u ON u.body = c.parent "            \
+      "JOIN manifest_body b ON b.digest = c.digest WHERE u.repository = $1 AND b.id = $2")   \
+    /* what it is about: its subject */                                                      \
+    AND_X("SELECT u.body FROM manifest_body b JOIN manifest_body s ON s.digest = b.subject " \
+          "JOIN manifest u ON u.body = s.id WHERE u.repository = $1 AND b.id = $2")
 
 #define LIVE_OR(sql)    " OR EXISTS (" sql ")"
+#define LIVE_FIRST(sql) sql
 #define LIVE_UNION(sql) " UNION ALL " sql
 #define LIVE_BLOB       "(1 = 0" LIVE_BLOB_TABLE(LIVE_OR) ")"
 #define LIVE_LINK       "(1 = 0" LIVE_LINK_TABLE(LIVE_OR) ")"
 #define LIVE_BODY       "(1 = 0" LIVE_BODY_TABLE(LIVE_OR) ")"
 #define LIVE_MANIFEST   "(1 = 0" LIVE_MANIFEST_TABLE(LIVE_OR) ")"
-#define LIVE_THROUGH    "SELECT 0 WHERE 1 = 0" LIVE_THROUGH_TABLE(LIVE_UNION)
+#define LIVE_THROUGH    LIVE_THROUGH_TABLE(LIVE_FIRST, LIVE_UNION)
 
 /* Review begins anew, but never earlier: somebody may have asked for the row meanwhile. */
 #define REVIEW_LATER "review_from = CASE WHEN review_from > $1 THEN review_from ELSE $1 END "
