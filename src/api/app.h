@@ -7,6 +7,7 @@
 #include "db/db.h"
 #include "http/router.h"
 #include "jobs/collector.h"
+#include "jobs/scrub.h"
 #include "registry/registry.h"
 
 struct app {
@@ -15,6 +16,7 @@ struct app {
     struct auth *auth;
     struct registry registry;
     struct collector *collector; /* NULL: no server runs */
+    struct scrub *scrub;         /* NULL: the same, or scrub.rate is 0B */
 };
 
 /* Collection as the configuration wants it, with this reader. */

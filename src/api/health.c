@@ -1,6 +1,7 @@
 /* Health: /healthz (the process answers) and /readyz (it can serve: database and store answer). */
 #include "api/app.h"
 #include "api/routes.h"
+#include "registry/damage.h"
 
 static enum err healthz(struct request *req, struct response *res)
 {
@@ -18,7 +19,17 @@ static enum err readyz(struct request *req, struct response *res)
     DB_CURSOR struct db_cursor c = db_query(conn, Q_PROJECT_FIND, DB_TEXT(STR("library")));
     if (!db_next(&c))
         return fail(req, ERR_BUSY, "the database does not answer: %s", err_text(c.err));
-    response_json(res, 200, STR("{\"status\":\"ready\",\"version\":\"" BERTH_VERSION "\"}"));
+    db_cursor_end(&c);
+    /* Content that is lost does not make the registry unready: all the other is served. */
+    uint64_t damaged;
+    enum err e = blob_damaged_count(conn, &damaged);
+    if (e)
+        return fail(req, ERR_BUSY, "the database does not answer: %s", err_text(e));
+    response_json(res, 200,
+                  arena_printf(req->arena,
+                               "{\"status\":\"ready\",\"version\":\"" BERTH_VERSION
+                               "\",\"damaged_blobs\":%llu}",
+                               (unsigned long long)damaged));
     return OK;
 }
 

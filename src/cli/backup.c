@@ -132,7 +132,7 @@ static enum err copy_blobs(struct backup *b)
 
 static bool is_named(struct db_conn *conn, str key)
 {
-    DB_CURSOR struct db_cursor c = db_query(conn, Q_CHECK_BLOB_BY_KEY, DB_TEXT(key));
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_BACKUP_BLOB_BY_KEY, DB_TEXT(key));
     return db_next(&c) || c.err;
 }
 

@@ -117,10 +117,27 @@ static enum err open_collector(struct serving *s)
     return collector_new(&s->app.collector, &gc, s->conf.gc_interval_ms);
 }
 
+/* The reader behind the collector's is the scrub's. */
+static enum err open_scrub(struct serving *s)
+{
+    const struct conf *conf = &s->conf;
+    if (!conf->scrub_rate_bytes)
+        return OK;
+    const struct scrub_config config = {
+        .db = s->app.db,
+        .reader = db_reader(s->app.db, (int)app_workers_n(conf) + 1),
+        .store = s->app.registry.store,
+        .rate_bytes = conf->scrub_rate_bytes,
+        .interval_ms = conf->scrub_interval_ms,
+    };
+    s->app.scrub = scrub_new(&config);
+    return scrub_start(s->app.scrub);
+}
+
 static enum err open_all(struct serving *s)
 {
     enum err e =
-        app_open(&s->app, &s->conf, app_workers_n(&s->conf) + 1, &s->lock_fd, &s->arena, &s->why);
+        app_open(&s->app, &s->conf, app_workers_n(&s->conf) + 2, &s->lock_fd, &s->arena, &s->why);
     if (!e)
         e = first_start(s);
     if (!e)
@@ -128,16 +145,20 @@ static enum err open_all(struct serving *s)
     s->app.registry.uploads = e ? NULL : upload_table_new(s->app.registry.store, UPLOADS_IDLE_MAX);
     if (!e)
         e = open_collector(s);
+    if (!e)
+        e = open_scrub(s);
     return e ? e : open_server(s);
 }
 
 static void close_all(struct serving *s)
 {
     collector_stop(s->app.collector);
+    scrub_stop(s->app.scrub);
     http_server_free(s->server);
     if (s->app.registry.pool)
         pool_free(s->app.registry.pool);
     collector_free(s->app.collector);
+    scrub_free(s->app.scrub);
     upload_table_free(s->app.registry.uploads);
     app_close(&s->app, &s->lock_fd);
     log_thread_stop();
@@ -194,6 +215,7 @@ static int run(struct serving *s)
         wait_for_end(&signals);
         LOG(INFO, "stopping", log_int("grace_ms", (int64_t)s->conf.shutdown_grace_ms));
         collector_stop(s->app.collector);
+        scrub_stop(s->app.scrub);
         http_server_drain(s->server, s->conf.shutdown_grace_ms);
     }
     close_all(s);

@@ -157,6 +157,7 @@ static const struct {
     {"tags", check_tags},
     {"the counts of links", check_project_blobs},
     {"totals", check_totals},
+    {"what is unused", check_forgotten},
 };
 
 enum err check_run(struct check *c, struct arena *a, struct error *why)

@@ -1,5 +1,6 @@
 /* Manifests: bodies against their digests, what is noted about them against what they say, and what
  * they refer to. */
+#include "base/clock.h"
 #include "registry/check_private.h"
 #include "registry/fact.h"
 #include "registry/manifest_parse.h"
@@ -55,6 +56,18 @@ static enum err read_links(struct db_conn *conn, struct arena *a, int64_t body, 
 
 /* A body that rotted. */
 
+/* As when it is deleted, but its tags stay: the push that repairs it finds them. */
+static enum err review_what_it_named(struct db_conn *conn, const struct repository *repository,
+                                     const struct check_body *b)
+{
+    struct db_value now = DB_INT(clock_wall_us()), in = DB_INT(repository->id);
+    enum err e = db_exec(conn, Q_REVIEW_BLOBS_OF, now, in, DB_INT(b->id));
+    if (!e)
+        e = db_exec(conn, Q_REVIEW_CHILDREN_OF, now, in, DB_INT(b->id));
+    return e ? e
+             : db_exec(conn, Q_REVIEW_REFERRERS_OF, now, in, DB_BYTES(digest_stored(&b->digest)));
+}
+
 static enum err unlink_everywhere(struct db_conn *conn, const struct check_body *b)
 {
     ARENA_CLEANUP struct arena a = {0};
@@ -70,6 +83,8 @@ static enum err unlink_everywhere(struct db_conn *conn, const struct check_body 
             if (!e)
                 e = repository_add_size(conn, &repository, -(int64_t)b->size_bytes,
                                         -(int64_t)b->size_bytes);
+            if (!e)
+                e = review_what_it_named(conn, &repository, b);
         }
         if (e)
             return e;

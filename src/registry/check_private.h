@@ -43,6 +43,7 @@ NODISCARD enum err check_referrers(struct check *c);
 NODISCARD enum err check_tags(struct check *c);
 NODISCARD enum err check_project_blobs(struct check *c);
 NODISCARD enum err check_totals(struct check *c);
+NODISCARD enum err check_forgotten(struct check *c);
 
 /* One body and what parsing it gave. */
 struct check_body {

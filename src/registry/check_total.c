@@ -1,4 +1,5 @@
 /* What SQL alone can compare: lists of referrers, tags, counts and running totals. */
+#include "base/clock.h"
 #include "base/hex.h"
 #include "blob/digest.h"
 #include "registry/check_private.h"
@@ -225,4 +226,74 @@ enum err check_project_blobs(struct check *c)
     check_progress(c, "totals", 0, 0);
     enum err e = check_counts(c, false);
     return e ? e : check_counts(c, true);
+}
+
+/* What nothing uses and nobody will look at: it would stay for ever (registry/review.h). */
+
+static const struct unused {
+    enum query find, review;
+    const char *what;
+} unused[] = {
+    {Q_CHECK_FORGOTTEN_LINKS, Q_CHECK_REVIEW_LINK, "blob"},
+    {Q_CHECK_FORGOTTEN_BLOBS, Q_CHECK_REVIEW_BLOB, "blob"},
+    {Q_CHECK_FORGOTTEN_BODIES, Q_CHECK_REVIEW_BODY, "manifest"},
+};
+
+struct forgotten {
+    int64_t key[2];
+    str repository, digest;
+};
+
+static enum err read_forgotten(struct check *c, const struct unused *u, struct arena *a,
+                               const int64_t last[2], struct forgotten rows[CHECK_CHUNK], size_t *n)
+{
+    DB_CURSOR struct db_cursor cursor =
+        db_query(check_conn(c), u->find, DB_INT(last[0]), DB_INT(last[1]), DB_INT(CHECK_CHUNK));
+    for (*n = 0; db_next(&cursor); ++*n)
+        rows[*n] = (struct forgotten){
+            .key = {db_int(&cursor, 0), db_int(&cursor, 1)},
+            .repository = db_copy(&cursor, 2, a),
+            .digest = digest_or_hex(a, db_bytes(&cursor, 3)),
+        };
+    return cursor.err;
+}
+
+static enum err found_forgotten(struct check *c, struct arena *a, const struct unused *u,
+                                const struct forgotten *row)
+{
+    enum err e = c->repair ? check_exec(c, u->review, DB_INT(clock_wall_us()), DB_INT(row->key[0]),
+                                        DB_INT(row->key[1]))
+                           : OK;
+    if (!e)
+        check_found(c, FINDING_FORGOTTEN, check_repaired(c),
+                    arena_printf(a, "%s %.*s%s%.*s", u->what, STR_ARG(row->digest),
+                                 row->repository.n ? " of " : "", STR_ARG(row->repository)),
+                    "%s", "");
+    return e;
+}
+
+static enum err check_unused(struct check *c, const struct unused *u)
+{
+    int64_t last[2] = {0};
+    size_t n;
+    enum err e;
+    do {
+        ARENA_CLEANUP struct arena a = {0};
+        struct forgotten *rows = ARENA_ARRAY(&a, CHECK_CHUNK, struct forgotten);
+        e = read_forgotten(c, u, &a, last, rows, &n);
+        if (n)
+            memcpy(last, rows[n - 1].key, sizeof last);
+        for (size_t i = 0; !e && i < n; i++)
+            e = found_forgotten(c, &a, u, &rows[i]);
+    } while (!e && n == CHECK_CHUNK);
+    return e;
+}
+
+enum err check_forgotten(struct check *c)
+{
+    enum err e = OK;
+    check_progress(c, "what is unused", 0, 0);
+    for (size_t i = 0; !e && i < sizeof unused / sizeof *unused; i++)
+        e = check_unused(c, &unused[i]);
+    return e;
 }

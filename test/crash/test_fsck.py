@@ -44,6 +44,17 @@ class Store:
             assert changed, statement
         db.close()
 
+    def clone(self, table, where="true", **changes):
+        """Inserts a row like one that is there, but for these columns."""
+        db = sqlite3.connect(self.data / "berth.db", isolation_level=None)
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        text = ", ".join("?" if c in changes else c for c in columns)
+        changed = db.execute(
+            f"INSERT INTO {table} SELECT {text} FROM {table} WHERE {where} LIMIT 1",
+            [changes[c] for c in columns if c in changes]).rowcount
+        assert changed == 1
+        db.close()
+
     def ask(self, text, *values):
         db = sqlite3.connect(self.data / "berth.db")
         row = db.execute(text, values).fetchone()
@@ -219,12 +230,31 @@ def child_missing(s):
     size, = s.ask("SELECT size_bytes FROM manifest_body WHERE digest = ?", stored(s.two))
     s.sql(("DELETE FROM manifest WHERE body = (SELECT id FROM manifest_body WHERE digest = ?)",
            stored(s.two)),
+          ("INSERT INTO manifest_body_review SELECT id, 0 FROM manifest_body WHERE digest = ?",
+           stored(s.two)),
           ("UPDATE repository SET size_bytes = size_bytes - ? WHERE full_name = 'team/app'", size),
           ("UPDATE project SET size_bytes = size_bytes - ? WHERE name = 'team'", size))
 
 
 def tag_dangling(s):
     s.sql(("UPDATE tag SET digest = ? WHERE name = 'one'", stored(digest(b"nothing"))))
+
+
+def link_forgotten(s):
+    s.sql(("UPDATE repository_blob SET review_from = NULL WHERE repository = "
+           "(SELECT id FROM repository WHERE full_name = 'team/base')",))
+
+
+def body_forgotten(s):
+    body = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % INDEX.encode()
+    s.clone("manifest_body", "artifact_type IS NULL AND subject IS NULL", id=99999, bytes=body,
+            size_bytes=len(body), digest=stored(digest(body)), media_type=INDEX)
+
+
+def blob_forgotten(s):
+    s.clone("blob", id=99999, digest=stored(digest(b"unlinked")), store_key=KEY, review_from=None,
+            size_bytes=8)
+    (s.data / "blobs" / KEY[:2] / KEY).write_bytes(b"unlinked")
 
 
 def repository_size(s):
@@ -254,12 +284,11 @@ def derived_row_dangling(s):
 
 
 def row_dangling(s):
-    s.sql("INSERT INTO repository_blob SELECT 99999, id, 0 FROM blob LIMIT 1")
+    s.clone("repository_blob", repository=99999)
 
 
 def row_malformed(s):
-    s.sql("INSERT INTO blob (digest, size_bytes, store_key, created_at, touched_at) "
-          "VALUES (x'07', 1, 'no key', 0, 0)")
+    s.clone("blob", id=99999, digest=b"\x07", store_key="no key", review_from=0)
 
 
 def database_damaged(s):
@@ -301,6 +330,9 @@ WAYS = [
     (blob_unlinked, "blob-unlinked", ERROR, {"blob-unlinked"}),
     (child_missing, "child-missing", NOTE, {"child-missing"}),
     (tag_dangling, "tag-dangling", ERROR, {"tag-dangling"}),
+    (link_forgotten, "never-collected", ERROR, set()),
+    (body_forgotten, "never-collected", ERROR, set()),
+    (blob_forgotten, "never-collected", ERROR, set()),
     (repository_size, "repository-size", ERROR, set()),
     (project_size, "project-size", ERROR, set()),
     (project_blob_count, "project-blob", ERROR, set()),
@@ -430,7 +462,8 @@ def test_unused_damage_is_harmless(store):
                stored(store.layer)),
               ("UPDATE repository SET size_bytes = size_bytes - ? WHERE full_name = 'team/base'",
                size),
-              ("UPDATE project SET size_bytes = size_bytes - ? WHERE name = 'team'", size))
+              ("UPDATE project SET size_bytes = size_bytes - ? WHERE name = 'team'", size),
+              ("UPDATE blob SET review_from = 0 WHERE digest = ?", stored(store.layer)))
     blob_missing(store)
     report = fsck(store.data)
     assert report.words("note") == {"blob-damaged-unused"}
