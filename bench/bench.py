@@ -11,11 +11,12 @@ import machine
 import peers
 import report
 import topic_push
+import topic_scale
 import topic_size
 import topic_wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TOPICS = {"wire": topic_wire, "push": topic_push, "size": topic_size}
+TOPICS = {"wire": topic_wire, "push": topic_push, "size": topic_size, "scale": topic_scale}
 LOAD_GRACE_SECONDS = 180  # beyond its own limit, for digests and a slow disk
 
 
@@ -100,7 +101,7 @@ class Bench:
 
 def parse(argv):
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("topics", nargs="*", metavar="topic", help="wire, push, size; default all")
+    p.add_argument("topics", nargs="*", metavar="topic", help=", ".join(TOPICS) + "; default all")
     p.add_argument("--rounds", type=int, default=5, help="rounds a case (default 5)")
     p.add_argument("--seconds", type=float, default=1.5, help="length of a round (default 1.5)")
     p.add_argument("--peers", type=lambda s: s.split(","), default=list(peers.KINDS),
@@ -134,7 +135,8 @@ def main(argv):
             cases, ceilings, title = TOPICS[name].run(bench)
         finally:
             bench.close()
-        print(f"\n{name}: {title}\n{report.table(cases, ceilings)}")
+        table = getattr(TOPICS[name], "table", report.table)
+        print(f"\n{name}: {title}\n{table(cases, ceilings)}")
         for note in bench.notes:
             print(f"NOTE: {note}")
         report.save(os.path.join(bench.folder, f"{name}.json"), name, about, cases, bench.notes)

@@ -5,7 +5,7 @@
  *   team-00042/service-7         one repository of ten in a private project
  *   team-00042-open/service-8    one in a public project of its own
  *   scale/tags                   v000000, v000001, ...: each its own manifest
- *   scale/referrers              latest, and manifests of two types about it
+ *   scale/referrers              latest, and manifests about it, SIGNATURES of another type
  */
 #include "base/clock.h"
 #include "base/hex.h"
@@ -24,6 +24,7 @@ static const char usage_text[] =
     "Fills the data directory of a server that is not running. Prints one line of JSON.\n";
 
 enum { BATCH = 64 }; /* items in a transaction; one changes at most fifteen rows */
+enum { SIGNATURES = 50 };
 
 #define IMAGE_TYPE MANIFEST_OCI_IMAGE
 #define TAGS_NAME  STR("scale/tags")
@@ -155,11 +156,15 @@ static enum err push(struct db_conn *conn, struct fill *f, str full_name, bool p
 
 typedef enum err add_fn(struct db_conn *conn, struct fill *f, uint64_t i);
 
-/* The public ones are spread evenly among the others. */
+/* Whether `i` is one of `chosen` that are spread evenly among `n`. */
+static bool is_chosen(uint64_t i, uint64_t chosen, uint64_t n)
+{
+    return (i + 1) * chosen / n > i * chosen / n;
+}
+
 static enum err add_repository(struct db_conn *conn, struct fill *f, uint64_t i)
 {
-    uint64_t before = i * f->public_n / f->repositories;
-    bool public = (i + 1) * f->public_n / f->repositories > before;
+    bool public = is_chosen(i, f->public_n, f->repositories);
     str name = arena_printf(&f->batch, "team-%05" PRIu64 "%s/service-%" PRIu64, i / 10,
                             public ? "-open" : "", i % 10);
     return push(conn, f, name, public, f->image, STR("latest"));
@@ -186,7 +191,8 @@ static enum err add_referrer(struct db_conn *conn, struct fill *f, uint64_t i)
     str rest = arena_printf(&f->batch,
                             ",\"artifactType\":\"application/vnd.berth.bench.%s\",\"subject\":%.*s,"
                             "\"annotations\":{\"number\":\"%" PRIu64 "\"}",
-                            i % 2 ? "signature" : "sbom", STR_ARG(subject), i);
+                            is_chosen(i, SIGNATURES, f->referrers) ? "signature" : "sbom",
+                            STR_ARG(subject), i);
     return push(conn, f, REFS_NAME, false, manifest_text(f, &f->batch, rest), (str){0});
 }
 

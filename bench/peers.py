@@ -160,7 +160,7 @@ class Berth(Peer):
     def environment(self):
         return {**os.environ, "BERTH_AUTH_ADMIN_PASSWORD": self.password}
 
-    def authorization(self):
+    def authorization(self, scope=f"repository:{REPOSITORY}:pull,push", login=True):
         """Follows the challenge as a client does: 401, token service, bearer token."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         connection.request("GET", "/v2/")
@@ -169,12 +169,11 @@ class Berth(Peer):
         values = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         if "realm" not in values:
             raise Failed(f"berth: no challenge on /v2/ but {challenge!r}")
-        query = urllib.parse.urlencode({"service": values.get("service", ""), "account": "admin",
-                                        "scope": f"repository:{REPOSITORY}:pull,push"})
+        query = urllib.parse.urlencode({"service": values.get("service", ""), "scope": scope})
         basic = base64.b64encode(f"admin:{self.password}".encode()).decode()
         path = urllib.parse.urlsplit(values["realm"]).path
         _, _, text = self.request("GET", f"{path}?{query}",
-                                  headers=[f"Authorization: Basic {basic}"])
+                                  headers=[f"Authorization: Basic {basic}"] if login else [])
         token = re.search(r'"(?:access_)?token"\s*:\s*"([^"]+)"', text.decode()).group(1)
         return [f"Authorization: Bearer {token}"]
 
