@@ -125,7 +125,7 @@ static enum err check_unused(struct db_conn *conn, const struct repository *repo
 enum err blob_unlinked(struct db_conn *conn, const struct repository *repository,
                        const struct blob *blob, int64_t review_from)
 {
-    int64_t project_bytes;
+    int64_t project_bytes = 0;
     enum err e = project_remove(conn, repository, blob, &project_bytes);
     if (!e)
         e = repository_add_size(conn, repository, -(int64_t)blob->size_bytes, -project_bytes);
