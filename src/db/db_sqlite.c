@@ -4,10 +4,13 @@
  * Statements are prepared when first used and kept, in an array indexed by the statement's enum.
  * Memory is what bounds the settings: seventeen connections share a program of a few megabytes, so
  * a reader's page cache is small (the kernel's is behind it, a miss costs one pread), and nothing
- * is mapped: mapped pages would count as the program's and turn a disk error into a SIGBUS. */
+ * is mapped: mapped pages would count as the program's and turn a disk error into a SIGBUS.
+ *
+ * No statistics are kept (ANALYZE, PRAGMA optimize). They are averages, and repositories are not
+ * average: where most hold one manifest, the planner would find a manifest by walking all of its
+ * repository's. Without them a statement has one plan for good, which db_sqlite_plan_test.c holds.
+ */
 #include "db/db_sqlite.h"
-
-#include "base/clock.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -23,7 +26,6 @@
 enum {
     BUSY_MS = 5000,       /* only strangers (the sqlite3 shell) can make us wait */
     WAL_BIG_PAGES = 8192, /* when idle, a WAL beyond this is cut to nothing */
-    OPTIMIZE_MS = 24 * 3600 * 1000,
 };
 
 /* X(name, sql): statements of the driver itself. */
@@ -58,10 +60,9 @@ struct db_link {
     sqlite3 *db;
     sqlite3_stmt *control[CONTROL_COUNT];
     /* The writer's housekeeping, in pages of the WAL. */
-    int wal_pages;      /* written to it */
-    int wal_next_pages; /* at this many, checkpoint though busy */
-    bool wal_pending;   /* some of them are not in the database file yet */
-    uint64_t optimized_ms;
+    int wal_pages;               /* written to it */
+    int wal_next_pages;          /* at this many, checkpoint though busy */
+    bool wal_pending;            /* some of them are not in the database file yet */
     struct db_stmt statements[]; /* setup->statement_n */
 };
 
@@ -152,8 +153,7 @@ static const char settings_writer[] = "PRAGMA cache_size=" CACHE_WRITER ";"
                                       "PRAGMA temp_store=MEMORY;"
                                       "PRAGMA synchronous=FULL;"
                                       "PRAGMA secure_delete=FAST;"
-                                      "PRAGMA journal_size_limit=" WAL_KEPT_BYTES ";"
-                                      "PRAGMA analysis_limit=400;";
+                                      "PRAGMA journal_size_limit=" WAL_KEPT_BYTES ";";
 
 static enum err configure(struct db_conn *conn)
 {
@@ -179,8 +179,6 @@ static void disconnect(struct db_conn *conn)
         sqlite3_finalize(link->statements[i].raw);
     for (size_t i = 0; i < CONTROL_COUNT; i++)
         sqlite3_finalize(link->control[i]);
-    if (conn->writer && link->wal_pages > 0)
-        sqlite3_exec(link->db, "PRAGMA optimize", NULL, NULL, NULL);
     sqlite3_close(link->db); /* the last one checkpoints and removes the WAL */
     free(link);
     conn->link = NULL;
@@ -203,7 +201,6 @@ enum err sqlite_connect(struct db_conn *conn)
     if (!link)
         return db_conn_fail(conn, ERR_OVERLOADED, "no memory for a connection");
     conn->link = link;
-    link->optimized_ms = clock_mono_ms();
     link->wal_pending = true; /* a killed process may have left a WAL */
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
                 (conn->writer ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
@@ -380,11 +377,6 @@ static bool maintain(struct db_conn *conn, bool idle)
             link->wal_next_pages = link->wal_pages + (int)conn->setup->checkpoint_pages;
         }
         return true;
-    }
-    if (clock_mono_ms() - link->optimized_ms >= OPTIMIZE_MS) {
-        if (sqlite3_exec(link->db, "PRAGMA optimize", NULL, NULL, NULL))
-            sqlite_fail(conn);
-        link->optimized_ms = clock_mono_ms();
     }
     if (link->wal_pages > WAL_BIG_PAGES)
         checkpoint(conn, SQLITE_CHECKPOINT_TRUNCATE);

@@ -102,5 +102,39 @@ static void pages_are_ranges_of_an_index(void)
     sqlite3_close(db);
 }
 
+static enum err use_indexes(struct db_conn *conn, void *arg)
+{
+    enum err e = OK;
+    for (int i = 0; !e && i < 500; i++) {
+        str name = arena_printf(arg, "project-%d", i);
+        e = db_exec(conn, Q_PROJECT_INSERT, DB_TEXT(name), DB_INT(1), DB_INT(0), DB_TEXT(name));
+        DB_CURSOR struct db_cursor c = db_query(conn, Q_PROJECT_FIND, DB_TEXT(name));
+        CHECK(db_next(&c));
+    }
+    return e;
+}
+
+/* Or the plans above would change with what is stored. */
+static void no_statistics_are_kept(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db *db = NULL;
+    struct error why = {0};
+    sqlite3_stmt *s = NULL;
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(db_open(&db, str_from(test_dir()), 1, &a, &why), OK);
+        CHECK_INT(db_tx(db, use_indexes, &a), OK);
+        db_close(db);
+    }
+    sqlite3 *raw = open_program_schema(&a);
+    CHECK_INT(sqlite3_prepare_v2(raw, "SELECT 1 FROM sqlite_schema WHERE name LIKE 'sqlite_stat%'",
+                                 -1, &s, NULL),
+              SQLITE_OK);
+    CHECK_INT(sqlite3_step(s), SQLITE_DONE);
+    sqlite3_finalize(s);
+    sqlite3_close(raw);
+}
+
 TESTS({"nothing is scanned or sorted", nothing_is_scanned_or_sorted},
-      {"pages are ranges of an index", pages_are_ranges_of_an_index})
+      {"pages are ranges of an index", pages_are_ranges_of_an_index},
+      {"no statistics are kept", no_statistics_are_kept})
