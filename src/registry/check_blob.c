@@ -242,7 +242,8 @@ enum err check_files(struct check *c)
         char name[] = "blobs/xx";
         uint8_t byte = (uint8_t)i;
         hex_encode(name + 6, &byte, 1);
-        struct folder folder = {c, name, Q_CHECK_BLOB_BY_KEY, FINDING_STRAY_BLOB, store_blob_unlink};
+        struct folder folder = {c, name, Q_CHECK_BLOB_BY_KEY, FINDING_STRAY_BLOB,
+                                store_blob_unlink};
         check_progress(c, "files", i, STORE_SHARDS);
         e = store_list_blobs(c->store, i, check_file, &folder);
     }

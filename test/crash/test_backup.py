@@ -1,9 +1,11 @@
 """berth backup and restore: whatever goes on meanwhile, what comes back is one state of the registry,
 sound and byte for byte what was acknowledged before it began."""
 
+import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -243,6 +245,49 @@ def test_under_load(berth, tmp_path):
         check_facts(berth, data, facts)
 
 
+def test_collection_and_backup_exclude_each_other(berth, tmp_path):
+    """While a backup reads, no file is unlinked; while files are being unlinked, no snapshot is
+    taken, so that each snapshot's files are there to be read."""
+    server = berth({**OPEN, "gc.interval": "24h"})
+    client = Client(server, mode="none")
+    facts = push_image(client, "team/app", "one", 1)
+    body, = (value for key, value in facts.items() if key[2] == "one")
+    assert client.request("DELETE", f"/v2/team/app/manifests/{digest(body)}").status == 202
+    before = names(server.data)
+
+    def collect():
+        done = run("gc", "--now", "--json", "--data", server.data)
+        assert done.returncode == 0, done
+        return json.loads(done.stdout)
+
+    with open(server.data / "hold", "a") as hold:
+        fcntl.flock(hold, fcntl.LOCK_SH)  # as a backup does
+        report = collect()
+        assert report["blobs"] == 2 and report["files_left"] == 2
+        assert names(server.data) == before
+    report = collect()
+    assert report["files"] == 2 and report["files_left"] == 0
+    assert names(server.data) == set()
+
+    push_image(client, "team/app", "two", 2)
+    target = tmp_path / "backup"
+    with open(server.data / "hold", "a") as hold:
+        fcntl.flock(hold, fcntl.LOCK_EX)  # as collection does
+        process = subprocess.Popen([BINARY, "backup", target, "--data", server.data],
+                                   stdout=subprocess.DEVNULL, env=server.environment())
+        waiting = re.compile(rf"-> FLOCK +ADVISORY +READ +{process.pid} ")
+        end = time.monotonic() + 30
+        while not waiting.search(Path("/proc/locks").read_text()):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+        assert not list(target.glob("database-*"))
+    assert process.wait(60) == 0
+    assert restore(target, tmp_path / "restored").returncode == 0
+    assert_sound(tmp_path / "restored")
+    client.close()
+    server.stop()
+
+
 def test_killed_backups_leave_the_one_before(berth, tmp_path, away):
     """kill -9 at any moment: the target still restores to the last complete backup, and the next run
     completes."""
@@ -257,7 +302,8 @@ def test_killed_backups_leave_the_one_before(berth, tmp_path, away):
         for i in range(4):
             more |= push_image(client, "team/app", f"v{turn}-{i}", f"{turn}-{i}", 200_000)
         process = subprocess.Popen([BINARY, "backup", target, "--data", server.data],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env=server.environment())
         time.sleep(rng.uniform(0, 0.08))  # a random moment, not synchronisation
         process.send_signal(signal.SIGKILL)
         finished = process.wait() == 0
