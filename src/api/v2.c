@@ -253,6 +253,12 @@ enum err v2_answer_document(struct response *res, str type, str body)
     return response_entity(res, &entity);
 }
 
+bool v2_may_push(const struct v2_call *call)
+{
+    return may(call->app->auth, call->conn, &call->who.principal, ACTION_PUSH, call->name.full) ==
+           OK;
+}
+
 struct maker v2_maker(const struct v2_call *call)
 {
     return (struct maker){

@@ -60,5 +60,8 @@ void v2_link_next(struct response *res, str path, size_t n, str last);
  * again; or what the request's conditions make of it (response_entity). */
 NODISCARD enum err v2_answer_document(struct response *res, str type, str body);
 
+/* Whether the one who asks might push here, be it with another token than this one. */
+bool v2_may_push(const struct v2_call *call);
+
 /* Who makes repositories and tags in this call. */
 struct maker v2_maker(const struct v2_call *call);

@@ -22,17 +22,21 @@ static enum err open_content(struct request *req, const struct v2_call *call,
     return blob_open(store, blob, &entity->file);
 }
 
-/* Who may push counts on a HEAD 200: the manifest he sends next names the blob. A GET has the bytes
- * already, and must not fail where nothing can be written. */
+/* A push counts on HEAD 200: the manifest that is sent next names the blob. Whoever asks may be
+ * about to push, with this token or another one. A GET has the bytes already; that of who may not
+ * push is a pull. What cannot be recorded is no reason to refuse a pull. */
 static enum err lease(const struct request *req, const struct v2_call *call,
                       const struct digest *digest, const struct blob *blob)
 {
     struct registry *registry = &call->app->registry;
-    if (!review_must_lease(blob->review_from, registry->review_delay_ms, clock_wall_us()) ||
-        auth_allows(call->app->auth, call->conn, &call->who, ACTION_PUSH, call->name.full))
+    bool asks = req->method == METHOD_HEAD;
+    if (!review_must_lease(blob->review_from, registry->review_delay_ms, clock_wall_us()))
+        return OK;
+    bool may_push = v2_may_push(call);
+    if (!asks && !may_push)
         return OK;
     enum err e = blob_lease(registry, call->name.full, digest);
-    return req->method == METHOD_HEAD || e == ERR_BLOB_UNKNOWN ? e : OK;
+    return e == ERR_BLOB_UNKNOWN || (asks && may_push) ? e : OK;
 }
 
 static enum err blob_get(struct request *req, struct response *res)

@@ -61,13 +61,16 @@ static enum err lease(const struct request *req, const struct v2_call *call,
                       const struct reference *reference, const struct manifest_view *view)
 {
     struct registry *registry = &call->app->registry;
+    bool asks = req->method == METHOD_HEAD;
     if (!reference->is_digest ||
         !review_must_lease(view->review_from, registry->review_delay_ms, clock_wall_us()) ||
-        !is_covered(call, &call->app->conf->gc_untagged) ||
-        auth_allows(call->app->auth, call->conn, &call->who, ACTION_PUSH, call->name.full))
+        !is_covered(call, &call->app->conf->gc_untagged))
+        return OK;
+    bool may_push = v2_may_push(call);
+    if (!asks && !may_push)
         return OK;
     enum err e = manifest_lease(registry, call->name.full, &view->digest);
-    return req->method == METHOD_HEAD || e == ERR_MANIFEST_UNKNOWN ? e : OK;
+    return e == ERR_MANIFEST_UNKNOWN || (asks && may_push) ? e : OK;
 }
 
 static enum err manifest_get_handler(struct request *req, struct response *res)

@@ -50,7 +50,7 @@ static inline void fixture_open(struct fixture *f)
     f->dir = str_from(dir);
     f->sys = store_sys_kernel;
     f->sys.fsync = f->sys.fdatasync = no_sync;
-    need(db_open(&f->registry.db, str_from(dir), 2, &f->arena, &why), "database");
+    need(db_open(&f->registry.db, str_from(dir), 3, &f->arena, &why), "database");
     need(store_open_with(&f->registry.store, str_from(dir), &f->sys, &f->arena, &why), "store");
     f->registry.uploads = upload_table_new(f->registry.store, 8);
     f->registry.uploads_max = 1000;

@@ -18,9 +18,10 @@ static const char app[] = "team/app", other[] = "team/other", third[] = "team/th
 #define CONFIG STR("{}")
 #define LAYER  STR("the layer of an image")
 #define UPLOAD STR("an upload that was left alone")
+#define USED   STR("the layer of an image that is in use")
 
 /* What the world holds before the run, all of it due. */
-static struct digest x, untagged;
+static struct digest x, untagged, used;
 static char upload[UUID_LEN];
 
 static enum err put(const char *repository, str config, str layer, const char *tag, int64_t at,
@@ -52,6 +53,9 @@ static void make_world(void)
     struct image image = {.repository = other, .index = true};
     CHECK_INT(put_image(&f, &image, age, &gone, NULL), OK);
     delete_manifest(&f, other, NULL, &gone, age);
+    push_blob(&f, other, CONFIG, age);
+    push_blob(&f, other, USED, age);
+    CHECK_INT(put(other, CONFIG, USED, "v1", age, &used), OK);
     upload_begin(&f, app, UPLOAD, upload);
 }
 
@@ -143,6 +147,17 @@ static void check_upload(void)
     CHECK(has_blob(&f, app, UPLOAD));
 }
 
+/* What was in use when it was judged may not be forgotten. */
+static enum err delete_used(void)
+{
+    delete_manifest(&f, other, NULL, &used, 0);
+    return OK;
+}
+static void check_gone(void)
+{
+    CHECK(!has_manifest(&f, other, &used));
+}
+
 static const struct act {
     const char *name;
     enum err (*run)(void);
@@ -157,6 +172,7 @@ static const struct act {
     {"HEAD what is needed, and put the image", head_parts_and_put, check_image},
     {"HEAD a manifest", head_image, check_image},
     {"finish an upload", finish_upload, check_upload},
+    {"delete an image in use", delete_used, check_gone},
 };
 enum { ACT_COUNT = sizeof acts / sizeof *acts };
 
@@ -191,8 +207,9 @@ static const char *const point_names[] = {
 static void check_nothing_is_left(void)
 {
     static const str all[] = {STR_INIT("*")};
-    for (int i = 0; i < 2; i++) {
-        const char *repository = i ? third : app;
+    static const char *const repositories[] = {app, other, third};
+    for (int i = 0; i < 3; i++) {
+        const char *repository = repositories[i];
         struct name name = fixture_name(&f, repository);
         struct repository found;
         const char *tags[] = {"v1", "v9"};

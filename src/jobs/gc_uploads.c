@@ -80,8 +80,8 @@ static enum err expire_rows(struct gc_run *run, struct upload_table *table)
 }
 
 /* Stray files: left by a crash in a POST that had all of the blob in it, or behind the row of an
- * upload that ended. A uuid is drawn once, so a file without a row and without a request that has
- * taken it will never be wanted. */
+ * upload that ended. A uuid is drawn once and has its row, if it ever has one, before its file: a
+ * file without a row, and without a request that has taken it, will never be wanted. */
 
 struct listing {
     struct gc_run *run;
@@ -102,12 +102,13 @@ static enum err sweep_file(void *arg, const struct store_entry *entry)
     bool known;
     if (!entry->is_proper)
         return OK; /* not ours */
-    enum err e = upload_checkout(l->table, entry->name, &upload);
-    if (e)
-        return e == ERR_BLOB_UPLOAD_BUSY ? OK : e;
-    e = has_row(l->run, entry->name, &known);
+    /* Asked first: an upload that is known is not touched, its client may come back any time. */
+    enum err e = has_row(l->run, entry->name, &known);
     if (e || known)
         return e;
+    e = upload_checkout(l->table, entry->name, &upload);
+    if (e)
+        return e == ERR_BLOB_UPLOAD_BUSY ? OK : e;
     l->run->report->stray_uploads++;
     return l->run->ask->dry_run ? OK : upload_discard(upload);
 }
