@@ -8,12 +8,14 @@
 
 /* Verifying. */
 
+#define REFERENCES_SQL                                                              \
+    "SELECT count(*) || ' of table ' || \"table\" || ' name a missing ' || parent " \
+    "FROM pragma_foreign_key_check GROUP BY \"table\", parent LIMIT 100"
+
 static const char *const verify_sql[] = {
     [DB_VERIFY_QUICK] = "PRAGMA quick_check(100)",
     [DB_VERIFY_STRUCTURE] = "PRAGMA integrity_check(100)",
-    [DB_VERIFY_REFERENCES] =
-        "SELECT count(*) || ' of table ' || \"table\" || ' name a missing ' || parent "
-        "FROM pragma_foreign_key_check GROUP BY \"table\", parent LIMIT 100",
+    [DB_VERIFY_REFERENCES] = REFERENCES_SQL,
 };
 
 enum err sqlite_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *found, void *arg)

@@ -124,6 +124,7 @@ def test_without_a_server(berth, tmp_path):
     check_facts(berth, server.data, facts)
 
 
+@pytest.mark.slow
 def test_another_file_system(berth, tmp_path, away):
     """Copied and compared; what is whole already is not copied again."""
     server = berth(OPEN)
@@ -212,6 +213,7 @@ class Pushing(threading.Thread):
         client.close()
 
 
+@pytest.mark.slow
 def test_under_load(berth, tmp_path):
     """Each of several backups taken while images are pushed holds all that was acknowledged before
     it began, and is sound: nothing half, nothing that names what is not there."""
@@ -288,6 +290,7 @@ def test_collection_and_backup_exclude_each_other(berth, tmp_path):
     server.stop()
 
 
+@pytest.mark.slow
 def test_killed_backups_leave_the_one_before(berth, tmp_path, away):
     """kill -9 at any moment: the target still restores to the last complete backup, and the next run
     completes."""
