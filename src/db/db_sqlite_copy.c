@@ -15,7 +15,7 @@
 static const char *const verify_sql[] = {
     [DB_VERIFY_QUICK] = "PRAGMA quick_check(100)",
     [DB_VERIFY_STRUCTURE] = "PRAGMA integrity_check(100)",
-    [DB_VERIFY_REFERENCES] = REFERENCES_SQL,
+    [DB_VERIFY_REFERENCES] = (REFERENCES_SQL),
 };
 
 enum err sqlite_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *found, void *arg)
