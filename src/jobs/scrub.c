@@ -283,6 +283,8 @@ static enum err wait_for_turn(struct scrub *s)
 static void log_pass(struct scrub *s, const struct scrub_status *before)
 {
     struct scrub_status now = scrub_status(s);
+    if (now.blobs == before->blobs)
+        return; /* nothing was there to read */
     LOG(INFO, "scrub_finished", log_int("blobs", (int64_t)(now.blobs - before->blobs)),
         log_int("bytes", (int64_t)(now.bytes - before->bytes)),
         log_int("damaged", (int64_t)(now.damaged - before->damaged)));
