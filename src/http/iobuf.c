@@ -6,7 +6,7 @@
 enum {
     HEADER_BYTES = 4096,   /* struct iobuf has a page of its own in front of the data */
     CAPACITY_FIRST = 4096, /* class 0; each further one is four times as large */
-    FREE_BYTES_MAX = 2 * 1024 * 1024,
+    FREE_BYTES_MAX = 8 * 1024 * 1024,
     TRIM_MS = 1000,
 };
 

@@ -48,7 +48,7 @@ NODISCARD bool budget_take_small(struct budget *b, size_t own, size_t more);
 void budget_give_small(struct budget *b, size_t bytes);
 
 /* Buffers of one reactor; its thread only, but for the references (body.h). */
-enum { IOBUF_CLASSES = 4 }; /* 4, 16, 64 and 256 KiB */
+enum { IOBUF_CLASSES = 5 }; /* 4, 16, 64 and 256 KiB, 1 MiB */
 
 struct iobuf_pool {
     struct reactor *reactor;
