@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 enum {
     LAYERS = 10, /* of a manifest */
@@ -232,7 +233,8 @@ static long rss_peak(bool reset)
         fclose(file);
     file = fopen("/proc/self/status", "r");
     while (file && fgets(line, sizeof line, file))
-        sscanf(line, "VmHWM: %ld kB", &kb);
+        if (str_starts(str_from(line), STR("VmHWM:")))
+            kb = strtol(line + 6, NULL, 10);
     if (file)
         fclose(file);
     return kb;

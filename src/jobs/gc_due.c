@@ -161,7 +161,7 @@ static enum err link_preview(struct gc_run *run, const struct gc_due *due)
 
 static enum err body_remove(struct settling *s, struct db_conn *conn, const struct gc_due *due)
 {
-    bool taken;
+    bool taken = false;
     enum err e = take(conn, Q_GC_BODY_CLEAR, due, &taken);
     if (e || !taken)
         return e;
@@ -184,7 +184,7 @@ static enum err body_preview(struct gc_run *run, const struct gc_due *due)
 static enum err blob_remove(struct settling *s, struct db_conn *conn, const struct gc_due *due)
 {
     struct blob blob;
-    bool taken;
+    bool taken = false;
     enum err e = blob_about(conn, due->a, &blob);
     if (!e)
         e = take(conn, Q_GC_BLOB_TAKE, due, &taken);
