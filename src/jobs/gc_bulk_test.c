@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <stdlib.h>
 
 enum {
     LAYERS = 10, /* of a manifest */
