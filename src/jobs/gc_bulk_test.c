@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <stdlib.h>
 
 enum {
     LAYERS = 10, /* of a manifest */
