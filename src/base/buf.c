@@ -74,10 +74,3 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
     va_end(again);
     return p != NULL;
 }
-
-void buf_consume(struct buf *b, size_t n)
-{
-    if (n < b->n)
-        memmove(b->p, b->p + n, b->n - n);
-    b->n -= n;
-}

@@ -44,6 +44,3 @@ bool buf_add(struct buf *b, str s);
 bool buf_byte(struct buf *b, char c);
 bool buf_u64(struct buf *b, uint64_t v);
 bool buf_printf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
-
-/* Removes the first n bytes (n <= b->n). */
-void buf_consume(struct buf *b, size_t n);

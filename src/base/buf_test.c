@@ -29,10 +29,6 @@ static void formats(void)
     CHECK(buf_u64(&b, UINT64_MAX));
     CHECK(buf_u64(&b, 0));
     CHECK_STR(buf_str(&b), "12/ab184467440737095516150");
-    buf_consume(&b, 3);
-    CHECK_STR(str_first(buf_str(&b), 2), "ab");
-    buf_consume(&b, b.n);
-    CHECK_INT(b.n, 0);
 }
 
 TESTS({"grows", grows}, {"overflow is sticky", overflow_is_sticky}, {"formats", formats})

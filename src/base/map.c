@@ -148,11 +148,3 @@ void *map_remove(struct map *m, str key)
     m->n--;
     return value;
 }
-
-void map_each(const struct map *m, void (*fn)(str key, void *value, void *arg), void *arg)
-{
-    for (size_t i = 0; i < m->slot_n; i++) {
-        for (struct map_entry *e = m->slots[i]; e; e = e->next)
-            fn(str_make(e->key, e->key_n), e->value, arg);
-    }
-}

@@ -20,8 +20,6 @@ void *map_get(const struct map *m, str key);
 void *map_set(struct map *m, str key, void *value);
 /* Removes and returns the value, or NULL when absent. */
 void *map_remove(struct map *m, str key);
-/* Calls fn for every entry; fn must not change the map. */
-void map_each(const struct map *m, void (*fn)(str key, void *value, void *arg), void *arg);
 
 /* 64-bit SipHash-2-4 under the per-process secret. */
 uint64_t siphash(str s);

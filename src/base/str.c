@@ -96,14 +96,6 @@ bool str_u64(str s, uint64_t *ret)
     return true;
 }
 
-uint64_t str_hash(str s)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
-    return h;
-}
-
 bool str_eq_secret(str a, str b)
 {
     if (a.n != b.n)

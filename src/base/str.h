@@ -82,9 +82,6 @@ str str_trim(str s);
 /* Decimal digits only, no sign, no space; false when empty, malformed or over the type. */
 NODISCARD bool str_u64(str s, uint64_t *ret);
 
-/* FNV-1a. Only for tables whose keys are not chosen by strangers; see map.h otherwise. */
-uint64_t str_hash(str s);
-
 /* Equal in time that depends on the lengths only. For secrets. */
 NODISCARD bool str_eq_secret(str a, str b);
 
