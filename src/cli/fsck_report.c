@@ -105,6 +105,11 @@ void fsck_report_end(struct fsck_report *r, const struct check *c, bool complete
         end_json(r, numbers, n, complete);
         return;
     }
+    uint64_t seen = 0;
+    for (size_t i = 0; i < n; i++)
+        seen += numbers[i].n;
+    if (!complete && !seen) /* it could not begin; why was said already */
+        return;
     for (size_t i = 0; i < n; i++)
         fprintf(r->out, "%s%llu %s", i ? ", " : "", (unsigned long long)numbers[i].n,
                 numbers[i].n == 1 ? numbers[i].one : numbers[i].many);
