@@ -13,6 +13,7 @@
 #include "db/db_writer.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -80,6 +81,7 @@ static enum err run_alone(struct db_conn *conn, struct db_job *job)
 
 static void finish(struct db_writer *w, struct group *group, struct db_counters done)
 {
+    metric_observe_at(METRIC_DB_COMMIT_JOBS, 0, group->n);
     pthread_mutex_lock(&w->lock);
     w->counters.commits += done.commits;
     w->counters.retries += done.retries;
@@ -109,7 +111,9 @@ static void run_group(struct db_writer *w)
             e = run_job(conn, job);
     }
     if (!e) {
+        uint64_t begin_us = clock_mono_us();
         e = driver->commit(conn);
+        metric_observe_us(METRIC_DB_COMMIT_TIME, clock_mono_us() - begin_us);
         retry = e != ERR_IO && e != ERR_DB_CORRUPT;
     }
     if (!e) {

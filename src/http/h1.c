@@ -218,7 +218,7 @@ bool h1_head(struct conn *c)
             return true;
         }
         if (c->in_n > 0 && !keep_head(c)) {
-            count(c->shard->server, HTTP_RECEIVE_REFUSED);
+            metric_limit(LIMIT_RECEIVE_MEMORY);
             return refuse_head(c, ERR_OVERLOADED);
         }
         if (c->in_n > 0 && !c->head_timed) {
@@ -235,7 +235,7 @@ bool h1_head(struct conn *c)
 
 bool h1_head_late(struct conn *c)
 {
-    count(c->shard->server, HTTP_HEAD_LATE);
+    metric_limit(LIMIT_HEAD_TIME);
     return refuse_head(c, ERR_TIMEOUT);
 }
 
@@ -319,7 +319,7 @@ bool h1_submit(struct conn *c, enum h1_work work)
     if (!e)
         return false;
     x->away = false;
-    count(c->shard->server, HTTP_QUEUE_FULL);
+    metric_limit(LIMIT_QUEUE);
     return h1_refuse(c, e);
 }
 

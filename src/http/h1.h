@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 
 /* name, what runs it, what its timer does */
 #define H1_STEP_TABLE(X)                                                                       \
@@ -58,17 +59,11 @@ struct http_server {
     unsigned shard_n;
     struct budget budget;
     atomic_uint connections;
-    atomic_ullong counters[HTTP_COUNTER_COUNT];
     bool running;
     pthread_mutex_t lock; /* guards drained_n; `changed` also tells that connections became 0 */
     pthread_cond_t changed;
     unsigned drained_n;
 };
-
-static inline void count(struct http_server *s, enum http_counter c)
-{
-    atomic_fetch_add_explicit(&s->counters[c], 1, memory_order_relaxed);
-}
 
 /* One reactor and all that belongs to its thread. */
 struct shard {

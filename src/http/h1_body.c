@@ -51,7 +51,7 @@ bool h1_body_late(struct conn *c)
     uint64_t need = limits->body_bytes_per_second_min * limits->body_ms / 1000;
     if (x->body_in - x->window_bytes >= (need > 0 ? need : 1))
         return wait_for_client(c);
-    count(c->shard->server, HTTP_BODY_LATE);
+    metric_limit(LIMIT_BODY_RATE);
     (void)fail(&x->req, ERR_TIMEOUT, "the request body arrived too slowly");
     return body_failed(c, ERR_TIMEOUT);
 }
@@ -151,7 +151,7 @@ static enum err reserve(struct conn *c, size_t n)
     target = target > need ? target : need;
     target = target < x->small.limit ? target : x->small.limit;
     if (!budget_take_small(&c->shard->server->budget, x->small_charge, target - x->small_charge)) {
-        count(c->shard->server, HTTP_RECEIVE_REFUSED);
+        metric_limit(LIMIT_RECEIVE_MEMORY);
         return ERR_OVERLOADED;
     }
     x->small_charge = target;
@@ -294,7 +294,7 @@ static struct iobuf *next_buffer(struct conn *c)
             return NULL;
         }
         if (!budget_take(&s->budget, &x->wait)) {
-            count(s, HTTP_RECEIVE_PAUSED);
+            metric_limit(LIMIT_RECEIVE_PAUSE);
             x->waiting = true;
             return NULL;
         }

@@ -342,7 +342,7 @@ static void the_budget_is_shared(void)
     }
     for (int i = 0; i < SENDERS; i++)
         sender_finish(&senders[i]);
-    CHECK(http_server_counter(f.server, HTTP_RECEIVE_PAUSED) > 0);
+    CHECK(fixture_hits(&f, LIMIT_RECEIVE_PAUSE) > 0);
     fixture_stop(&f);
     CHECK_INT(f.finished, SENDERS);
     CHECK(f.held_bytes_max <= BUDGET);
@@ -404,7 +404,7 @@ static void slow_bodies_are_408(void)
         CHECK(client_ends(fd));
         close(fd);
     }
-    CHECK_INT(http_server_counter(f.server, HTTP_BODY_LATE), 2);
+    CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 2);
     fixture_stop(&f);
     CHECK_INT(f.answered_aborts, 1);
 }
@@ -427,7 +427,7 @@ static void a_paused_body_is_not_late(void)
     while (fixture_release_next(&f, 1)) {
     }
     sender_finish(&s);
-    CHECK_INT(http_server_counter(f.server, HTTP_BODY_LATE), 0);
+    CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 0);
     fixture_stop(&f);
     CHECK_INT(f.aborted, 0);
 }
@@ -477,7 +477,7 @@ static void small_bodies_are_bounded(void)
     } while (r.status == 200);
     CHECK_INT(r.status, 503);
     CHECK(reply_has(&r, "Retry-After: 1"));
-    CHECK(http_server_counter(f.server, HTTP_RECEIVE_REFUSED) > 0);
+    CHECK(fixture_hits(&f, LIMIT_RECEIVE_MEMORY) > 0);
     client_send_bytes(first, bytes, 1);
     client_reply(first, &r, false);
     CHECK_INT(r.status, 200);

@@ -351,6 +351,8 @@ void fixture_start(struct fixture *f, struct http_config config, unsigned worker
     ARENA_CLEANUP struct arena a = {0};
     struct error why = {0};
     *f = (struct fixture){.done_status = -1};
+    for (unsigned i = 0; i < LIMIT_COUNT; i++)
+        f->hits[i] = metric_value_at(METRIC_LIMIT_HITS, i);
     pthread_mutex_init(&f->gate.lock, NULL);
     pthread_cond_init(&f->gate.changed, NULL);
     pthread_mutex_init(&f->lock, NULL);
@@ -363,6 +365,11 @@ void fixture_start(struct fixture *f, struct http_config config, unsigned worker
         test_fail(__FILE__, __LINE__, "%.*s", STR_ARG(why.message));
         abort();
     }
+}
+
+int64_t fixture_hits(const struct fixture *f, enum limit limit)
+{
+    return metric_value_at(METRIC_LIMIT_HITS, limit) - f->hits[limit];
 }
 
 void fixture_stop(struct fixture *f)

@@ -5,6 +5,7 @@
  * test lets them go. A client that gets nothing for 20 seconds fails the test. */
 #pragma once
 
+#include "base/metrics.h"
 #include "base/test.h"
 #include "http/server.h"
 
@@ -38,6 +39,7 @@ struct fixture {
     unsigned done; /* on_done calls */
     int done_status;
     uint64_t done_in, done_out;
+    int64_t hits[LIMIT_COUNT]; /* before the start */
 };
 
 struct http_config fixture_config(void);
@@ -52,6 +54,9 @@ bool fixture_release_next(struct fixture *f, unsigned n);
 void fixture_wait_held(struct fixture *f, size_t bytes);
 /* Waits until the counter of the fixture is at least n. */
 void fixture_wait(struct fixture *f, const unsigned *counter, unsigned n);
+
+/* How often the bound was met since the start. */
+int64_t fixture_hits(const struct fixture *f, enum limit limit);
 
 /* Client. */
 int client_connect(struct fixture *f);

@@ -268,7 +268,7 @@ static void slow_head_is_408(void)
     int fd = client_connect(&f);
     client_ask(fd, "GET /hello HT", &r, 408);
     CHECK(client_ends(fd));
-    CHECK_INT(http_server_counter(f.server, HTTP_HEAD_LATE), 1);
+    CHECK_INT(fixture_hits(&f, LIMIT_HEAD_TIME), 1);
     close(fd);
     fd = client_connect(&f); /* a later request too */
     client_ask(fd, "GET /hello HTTP/1.1\r\n" HOST "\r\n", &r, 200);
@@ -302,7 +302,7 @@ static void stalled_send_is_given_up(void)
     int fd = client_connect(&f);
     client_send(fd, "GET /file/30000000 HTTP/1.1\r\n" HOST "\r\n");
     fixture_wait(&f, &f.done, 1); /* nothing is read here */
-    CHECK_INT(http_server_counter(f.server, HTTP_SEND_STALLED), 1);
+    CHECK_INT(fixture_hits(&f, LIMIT_SEND_TIME), 1);
     close(fd);
     fixture_stop(&f);
     CHECK_INT(f.done_status, 200);
@@ -329,7 +329,7 @@ static void full_queue_is_503(void)
     CHECK_INT(r.status, 503);
     CHECK(reply_has(&r, "Retry-After: 1"));
     CHECK(!strstr(r.head, "Connection: close"));
-    CHECK_INT(http_server_counter(f.server, HTTP_QUEUE_FULL), 1);
+    CHECK_INT(fixture_hits(&f, LIMIT_QUEUE), 1);
     gate_open(&f.gate, 1);
     client_reply(fds[1 - refused], &r, false);
     CHECK_INT(r.status, 200);
@@ -354,7 +354,7 @@ static void connection_limit(void)
     close(a);
     client_reply(c, &r, false);
     CHECK_INT(r.status, 200);
-    CHECK(http_server_counter(f.server, HTTP_ACCEPT_FULL) > 0);
+    CHECK(fixture_hits(&f, LIMIT_CONNECTIONS) > 0);
     close(b);
     close(c);
     fixture_stop(&f);

@@ -227,6 +227,6 @@ bool h1_send(struct conn *c)
 
 bool h1_send_late(struct conn *c)
 {
-    count(c->shard->server, HTTP_SEND_STALLED);
+    metric_limit(LIMIT_SEND_TIME);
     return h1_gone(c);
 }

@@ -95,7 +95,7 @@ static void place(struct acceptor *a, int fd, const struct address *peer)
         peer = NULL;
     }
     struct conn *c = conn_new(fd, peer, uid, local_text(a->listener, fd, text));
-    count(here->server, HTTP_ACCEPTED);
+    metric_add(METRIC_CONNECTIONS, 1);
     atomic_fetch_add_explicit(&target->connections, 1, memory_order_relaxed);
     if (target == here) {
         conn_adopt(here, c);
@@ -125,9 +125,9 @@ static void accept_again(struct timer *t)
 }
 
 /* Connections that cannot be taken now stay in the kernel's queue. */
-static void pause_accepting(struct shard *s, uint64_t ms, enum http_counter why)
+static void pause_accepting(struct shard *s, uint64_t ms, enum limit why)
 {
-    count(s->server, why);
+    metric_limit(why);
     stop_accepting(s);
     reactor_timer_set(s->reactor, &s->accept_again, ms);
 }
@@ -141,7 +141,7 @@ static void on_acceptable(struct watch *w, uint32_t events)
         /* The place is taken first, so that reactors together do not pass the limit. */
         if (atomic_fetch_add(&s->connections, 1) >= s->config.limits.connections_max) {
             atomic_fetch_sub(&s->connections, 1);
-            pause_accepting(a->shard, ACCEPT_FULL_MS, HTTP_ACCEPT_FULL);
+            pause_accepting(a->shard, ACCEPT_FULL_MS, LIMIT_CONNECTIONS);
             return;
         }
         int fd;
@@ -153,7 +153,7 @@ static void on_acceptable(struct watch *w, uint32_t events)
         }
         atomic_fetch_sub(&s->connections, 1);
         if (e == ERR_NO_FILES)
-            pause_accepting(a->shard, ACCEPT_NO_FILES_MS, HTTP_ACCEPT_NO_FILES);
+            pause_accepting(a->shard, ACCEPT_NO_FILES_MS, LIMIT_OPEN_FILES);
         if (e != ERR_CLOSED)
             return;
     }
@@ -456,11 +456,6 @@ void http_server_free(struct http_server *s)
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s);
-}
-
-uint64_t http_server_counter(const struct http_server *s, enum http_counter c)
-{
-    return atomic_load_explicit(&s->counters[c], memory_order_relaxed);
 }
 
 unsigned http_server_connections(const struct http_server *s)

@@ -46,25 +46,6 @@ struct http_config {
                     uint64_t body_out_bytes, uint64_t elapsed_us);
 };
 
-/* How often a bound was met; any thread. X(name, help) */
-#define HTTP_COUNTER_TABLE(X)                                                           \
-    X(ACCEPTED, "connections accepted")                                                 \
-    X(ACCEPT_NO_FILES, "times accepting paused for want of file descriptors or memory") \
-    X(ACCEPT_FULL, "times accepting paused at limits.connections")                      \
-    X(QUEUE_FULL, "requests refused because limits.queue waited for workers")           \
-    X(RECEIVE_PAUSED, "times reading a body paused at limits.receive_memory")           \
-    X(RECEIVE_REFUSED, "requests refused at limits.receive_memory")                     \
-    X(HEAD_LATE, "requests whose head took longer than timeouts.head")                  \
-    X(BODY_LATE, "requests whose body came slower than limits.body_rate")               \
-    X(SEND_STALLED, "responses given up after timeouts.send")
-
-enum http_counter {
-#define X(name, help) HTTP_##name,
-    HTTP_COUNTER_TABLE(X)
-#undef X
-        HTTP_COUNTER_COUNT
-};
-
 /* Binds and listens. On failure `why` names the address and the reason. */
 NODISCARD enum err http_server_new(struct http_server **ret, const struct http_config *config,
                                    struct arena *a, struct error *why);
@@ -79,7 +60,5 @@ str http_server_address(const struct http_server *s, size_t n);
 void http_server_drain(struct http_server *s, uint64_t grace_ms);
 /* Drains without grace if it still runs. NULL-safe. */
 void http_server_free(struct http_server *s);
-/* Any thread. */
-uint64_t http_server_counter(const struct http_server *s, enum http_counter c);
 /* Any thread: connections that are open now. */
 unsigned http_server_connections(const struct http_server *s);
