@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/welcome.h"
 #include "http/server.h"
+#include "net/tls.h"
 #include "registry/repository.h"
 
 #include <signal.h>
@@ -23,6 +24,7 @@ struct serving {
     int lock_fd;
     struct app app;
     struct http_server *server;
+    struct tls *tls; /* NULL: not spoken */
     str generated_password;
 };
 
@@ -77,6 +79,7 @@ static struct http_limits limits(const struct conf *conf)
         .receive_memory_bytes = conf->limits_receive_memory_bytes,
         .upload_window_bytes = conf->limits_upload_window_bytes,
         .ranges_max = (unsigned)conf->limits_ranges,
+        .handshake_ms = conf->timeouts_handshake_ms,
         .head_ms = conf->timeouts_head_ms,
         .idle_ms = conf->timeouts_idle_ms,
         .body_ms = conf->timeouts_body_ms,
@@ -84,6 +87,17 @@ static struct http_limits limits(const struct conf *conf)
         .send_ms = conf->timeouts_send_ms,
         .drain_ms = conf->timeouts_drain_ms,
     };
+}
+
+static enum err open_tls(struct serving *s)
+{
+    const struct conf *conf = &s->conf;
+    struct tls_info info;
+    if (conf->tls_cert.n == 0 && conf->tls_key.n == 0)
+        return OK;
+    const struct tls_config config = {.cert = conf->tls_cert, .key = conf->tls_key};
+    s->tls = tls_new();
+    return tls_load(s->tls, &config, &info, &s->arena, &s->why);
 }
 
 static enum err open_server(struct serving *s)
@@ -96,6 +110,7 @@ static enum err open_server(struct serving *s)
         .listen = conf->listen.items,
         .listen_n = conf->listen.n,
         .admin_socket = app_admin_socket(conf, &s->arena),
+        .tls = s->tls,
         .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cores(),
         .limits = limits(conf),
         .trusted_proxies = conf->server_trusted_proxies.items,
@@ -147,6 +162,8 @@ static enum err open_all(struct serving *s)
         e = open_collector(s);
     if (!e)
         e = open_scrub(s);
+    if (!e)
+        e = open_tls(s);
     return e ? e : open_server(s);
 }
 
@@ -155,6 +172,7 @@ static void close_all(struct serving *s)
     collector_stop(s->app.collector);
     scrub_stop(s->app.scrub);
     http_server_free(s->server);
+    tls_free(s->tls);
     if (s->app.registry.pool)
         pool_free(s->app.registry.pool);
     collector_free(s->app.collector);

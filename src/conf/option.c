@@ -43,11 +43,6 @@ static bool is_text(str s)
     return s.n <= CONF_TEXT_BYTES_MAX;
 }
 
-static bool is_path(str s)
-{
-    return s.n > 0 && is_text(s);
-}
-
 static bool is_url_or_empty(str s)
 {
     return s.n == 0 || address_is_url(s);
@@ -59,6 +54,12 @@ static bool text_set(const struct conf_option *o, void *field, str s, struct are
         return false;
     *(str *)field = arena_str(a, s);
     return true;
+}
+
+/* An option without a default path may go without one. */
+static bool path_set(const struct conf_option *o, void *field, str s, struct arena *a)
+{
+    return (s.n > 0 || !*o->fallback) && text_set(o, field, s, a);
 }
 
 static str text_get(const struct conf_option *o, const void *field, struct arena *a)
@@ -152,7 +153,7 @@ static bool is_repository_pattern(str s)
 }
 
 static const struct type types[CONF_TYPES_N] = {
-    [CONF_PATH] = {.allowed = "a path", .ok = is_path, .set = text_set, .get = text_get},
+    [CONF_PATH] = {.allowed = "a path", .ok = is_text, .set = path_set, .get = text_get},
     [CONF_TEXT] = {.allowed =
                        "text of at most 4096 bytes, without line breaks and control characters",
                    .ok = is_text,

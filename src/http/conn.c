@@ -26,7 +26,7 @@ void conn_run(struct conn *c)
 static void on_ready(struct watch *w, uint32_t events)
 {
     struct conn *c = (struct conn *)((char *)w - offsetof(struct conn, watch));
-    if (events & ~(uint32_t)EPOLLOUT)
+    if (events & ~(uint32_t)EPOLLOUT || c->transport.read_needs_write)
         c->can_read = true;
     if (c->waiting)
         conn_run(c);
@@ -41,9 +41,26 @@ static void on_expire(struct timer *t)
         conn_run(c);
 }
 
+/* Runs the step again, after others had their turn. */
+static void run_again(struct task *t)
+{
+    struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, task));
+    c->posted = false;
+    if (c->waiting || c->step == STEP_END)
+        conn_run(c);
+}
+
 bool conn_wait(struct conn *c, uint32_t events)
 {
     c->waiting = true;
+    if (events == EPOLLIN && c->transport.read_needs_write)
+        events = EPOLLOUT;
+    /* What the socket has delivered already it does not announce again. */
+    if (events == EPOLLIN && c->can_read && c->transport.buffered && !c->posted) {
+        c->posted = true;
+        c->task.run = run_again;
+        reactor_post(c->shard->reactor, &c->task);
+    }
     return reactor_watch(c->shard->reactor, &c->watch, events) == OK ? false : h1_gone(c);
 }
 
@@ -147,12 +164,16 @@ ssize_t conn_fill(struct conn *c, size_t n)
 
 /* Life. */
 
-struct conn *conn_new(int fd, const struct address *peer, uint32_t admin_uid, str local)
+struct conn *conn_new(int fd, struct tls *tls, const struct address *peer, uint32_t admin_uid,
+                      str local)
 {
     struct conn *c = calloc(1, sizeof *c);
     if (!c)
         abort();
-    transport_init_tcp(&c->transport, fd);
+    if (tls)
+        transport_init_tls(&c->transport, fd, tls);
+    else
+        transport_init_tcp(&c->transport, fd);
     c->watch = (struct watch){.fd = fd, .on_ready = on_ready};
     c->timer.on_expire = on_expire;
     c->admin = !peer;
@@ -169,6 +190,7 @@ struct conn *conn_new(int fd, const struct address *peer, uint32_t admin_uid, st
 void conn_adopt(struct shard *s, struct conn *c)
 {
     c->shard = s;
+    c->transport.scratch = s->tls_scratch;
     c->next = s->conns;
     c->link = &s->conns;
     if (c->next)
@@ -177,9 +199,59 @@ void conn_adopt(struct shard *s, struct conn *c)
     conn_run(c);
 }
 
+/* The peer is told why in an alert, which a reset must not overtake. */
+static bool refused(struct conn *c)
+{
+    transport_to_tcp(&c->transport);
+    c->transport.ops->shutdown_write(&c->transport);
+    conn_set_timer(c, c->shard->server->config.limits.drain_ms);
+    c->can_read = true;
+    c->step = STEP_LINGER;
+    return true;
+}
+
+/* What the peer of a TLS connection is told when it speaks HTTP without it. */
+static bool refuse_cleartext(struct conn *c)
+{
+    metric_add(METRIC_TLS_CLEARTEXT, 1);
+    transport_to_tcp(&c->transport);
+    c->can_read = true;
+    return h1_refuse_cleartext(c);
+}
+
+bool conn_handshake(struct conn *c)
+{
+    int n = c->transport.ops->handshake(&c->transport);
+    if (n == IO_WAIT_READ || n == IO_WAIT_WRITE) {
+        if (!c->timer.link)
+            conn_set_timer(c, c->shard->server->config.limits.handshake_ms);
+        return conn_wait(c, n == IO_WAIT_READ ? EPOLLIN : EPOLLOUT);
+    }
+    conn_cancel_timer(c);
+    if (n == IO_CLEARTEXT)
+        return refuse_cleartext(c);
+    if (n != 1) {
+        metric_add(METRIC_TLS_FAILED, 1);
+        return refused(c);
+    }
+    if (c->transport.secure)
+        metric_add(METRIC_TLS_CONNECTIONS, 1);
+    c->can_read = c->transport.buffered;
+    c->step = STEP_IDLE;
+    return true;
+}
+
+bool conn_handshake_late(struct conn *c)
+{
+    metric_limit(LIMIT_HANDSHAKE_TIME);
+    return h1_gone(c);
+}
+
 bool h1_end(struct conn *c)
 {
     struct http_server *server = c->shard->server;
+    if (c->posted)
+        return false;
     exchange_end(c);
     release_input(c);
     conn_set_load(c, 0);

@@ -55,6 +55,7 @@ static struct exchange *exchange_new(struct conn *c)
         .client = str_make(c->peer_text, c->peer_text_n),
         .local = str_make(c->local_text, c->local_text_n),
         .start_us = clock_mono_us(),
+        .secure = c->transport.secure,
         .ranges_max = s->server->config.limits.ranges_max,
         .worker = WORKER_NONE,
         .app = s->server->config.app,
@@ -132,6 +133,14 @@ static bool refuse_head(struct conn *c, enum err e)
     return h1_refuse(c, e);
 }
 
+bool h1_refuse_cleartext(struct conn *c)
+{
+    struct exchange *x = exchange_new(c);
+    (void)fail(&x->req, ERR_BAD_REQUEST,
+               "this is plain HTTP, but this port speaks HTTPS: write https://");
+    return h1_refuse(c, ERR_BAD_REQUEST);
+}
+
 /* Keeps an incomplete head; false when there are too many large ones. */
 static bool keep_head(struct conn *c)
 {
@@ -151,7 +160,7 @@ static void take_forwarded(struct exchange *x)
     char text[ADDRESS_LEN_MAX];
     forwarded_resolve(s->trusted, s->trusted_n, x->req.fields, x->req.field_n, &f);
     x->req.client = arena_str(&x->arena, address_ip_text(&f.client, text));
-    x->req.secure = f.secure;
+    x->req.secure = f.secure || x->conn->transport.secure;
     x->req.host = f.host;
 }
 

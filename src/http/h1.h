@@ -1,10 +1,10 @@
 /* HTTP/1.1 connections. Private to server.c, conn.c, h1*.c and send.c.
  *
- * A connection belongs to one reactor and is a list of named steps: IDLE, HEAD, maybe BODY or
- * STREAM, WORK on a worker, SEND, then IDLE again, LINGER or END. Each step is a function that goes
- * as far as it can without blocking. It returns true when the step the connection is in now (often
- * another) shall run at once, and false when it has arranged to be run again: by the socket, the
- * timer, a worker, or a buffer coming home.
+ * A connection belongs to one reactor and is a list of named steps: HANDSHAKE, IDLE, HEAD, maybe
+ * BODY or STREAM, WORK on a worker, SEND, then IDLE again, LINGER or END. Each step is a function
+ * that goes as far as it can without blocking. It returns true when the step the connection is in
+ * now (often another) shall run at once, and false when it has arranged to be run again: by the
+ * socket, the timer, a worker, or a buffer coming home.
  *
  * What one request needs is an `exchange`, taken when its head is complete and given back when the
  * response is out; so an idle connection is no more than struct conn. While a worker has the
@@ -15,6 +15,7 @@
 #include "http/h1_parse.h"
 #include "http/iobuf.h"
 #include "http/server.h"
+#include "net/tls.h"
 #include "net/transport.h"
 
 #include "base/buf.h"
@@ -22,17 +23,18 @@
 #include "base/metrics.h"
 
 /* name, what runs it, what its timer does */
-#define H1_STEP_TABLE(X)                                                                       \
-    X(IDLE, h1_idle, h1_gone)          /* between requests */                                  \
-    X(HEAD, h1_head, h1_head_late)     /* a head is arriving */                                \
-    X(CONTINUE, h1_continue, h1_gone)  /* "100 Continue" is going out */                       \
-    X(BODY, h1_body, h1_body_late)     /* collecting or discarding a body */                   \
-    X(STREAM, h1_stream, h1_body_late) /* a body is going into a sink */                       \
-    X(SETTLE, h1_settle, h1_stay)      /* no more body; the sink still has buffers */          \
-    X(WORK, h1_work, h1_stay)          /* a worker has the exchange */                         \
-    X(SEND, h1_send, h1_send_late)     /* the response is going out */                         \
-    X(LINGER, h1_linger, h1_gone)      /* responded; reading what still comes, then closing */ \
-    X(END, h1_end, h1_stay)            /* nothing left to do */
+#define H1_STEP_TABLE(X)                                                                    \
+    X(HANDSHAKE, conn_handshake, conn_handshake_late) /* TLS begins; plain TCP passes by */ \
+    X(IDLE, h1_idle, h1_gone)                         /* between requests */                \
+    X(HEAD, h1_head, h1_head_late)                    /* a head is arriving */              \
+    X(CONTINUE, h1_continue, h1_gone)                 /* "100 Continue" is going out */     \
+    X(BODY, h1_body, h1_body_late)                    /* collecting or discarding a body */ \
+    X(STREAM, h1_stream, h1_body_late)                /* a body is going into a sink */     \
+    X(SETTLE, h1_settle, h1_stay)  /* no more body; the sink still has buffers */           \
+    X(WORK, h1_work, h1_stay)      /* a worker has the exchange */                          \
+    X(SEND, h1_send, h1_send_late) /* the response is going out */                          \
+    X(LINGER, h1_linger, h1_gone)  /* responded; reading what still comes, then closing */  \
+    X(END, h1_end, h1_stay)        /* nothing left to do */
 
 enum h1_step {
 #define X(name, run, late) STEP_##name,
@@ -74,8 +76,9 @@ struct shard {
     struct exchange *free_exchanges;
     unsigned free_exchange_n;
     struct iobuf_pool iobufs;
-    char *scratch; /* SCRATCH_BYTES; holds nothing between two steps */
-    bool draining; /* no further requests on any connection */
+    char *scratch;     /* SCRATCH_BYTES; holds nothing between two steps */
+    char *tls_scratch; /* transport.scratch of its connections */
+    bool draining;     /* no further requests on any connection */
     uint64_t id_state;
     int64_t date_second;
     char date[CLOCK_HTTP_LEN];
@@ -153,7 +156,8 @@ struct conn {
     struct shard *shard;
     struct conn *next, **link; /* shard->conns */
     struct exchange *x;        /* NULL between requests */
-    struct task adopt;
+    struct task task;          /* to be adopted; later, to be run again */
+    bool posted; /* the task is on its way: the connection is not freed before it has run */
     enum h1_step step;
     bool can_read;   /* the socket may have bytes */
     bool waiting;    /* for the socket: its events run the step */
@@ -175,8 +179,10 @@ struct conn {
 
 /* conn.c: life, events, input */
 
-/* Any thread. Takes over fd. `peer` NULL: over the admin socket, by admin_uid. */
-struct conn *conn_new(int fd, const struct address *peer, uint32_t admin_uid, str local);
+/* Any thread. Takes over fd. `tls` NULL: cleartext. `peer` NULL: over the admin socket, by
+ * admin_uid. */
+struct conn *conn_new(int fd, struct tls *tls, const struct address *peer, uint32_t admin_uid,
+                      str local);
 /* From now on the connection is the shard's. */
 void conn_adopt(struct shard *s, struct conn *c);
 /* Drops the connection whatever it does; it is freed now or when its worker is back. */
@@ -209,6 +215,8 @@ bool h1_stay(struct conn *c);
 
 /* h1.c: heads, routing, handlers */
 
+/* Answers someone who speaks cleartext where TLS is spoken; the transport is plain by now. */
+bool h1_refuse_cleartext(struct conn *c);
 /* Reports the exchange as done and gives it back, if there is one. */
 void exchange_end(struct conn *c);
 /* Responds with an error. */

@@ -58,7 +58,7 @@ static struct shard *least_loaded(struct http_server *s)
 
 static void adopt_here(struct task *t)
 {
-    struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, adopt));
+    struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, task));
     conn_adopt(c->shard, c);
 }
 
@@ -94,7 +94,8 @@ static void place(struct acceptor *a, int fd, const struct address *peer)
         }
         peer = NULL;
     }
-    struct conn *c = conn_new(fd, peer, uid, local_text(a->listener, fd, text));
+    struct tls *tls = peer ? here->server->config.tls : NULL;
+    struct conn *c = conn_new(fd, tls, peer, uid, local_text(a->listener, fd, text));
     metric_add(METRIC_CONNECTIONS, 1);
     atomic_fetch_add_explicit(&target->connections, 1, memory_order_relaxed);
     if (target == here) {
@@ -102,8 +103,8 @@ static void place(struct acceptor *a, int fd, const struct address *peer)
         return;
     }
     c->shard = target;
-    c->adopt.run = adopt_here;
-    reactor_post(target->reactor, &c->adopt);
+    c->task.run = adopt_here;
+    reactor_post(target->reactor, &c->task);
 }
 
 static void stop_accepting(struct shard *s)
@@ -176,7 +177,7 @@ static void drain_shard(struct task *t)
     stop_accepting(s);
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (c->step == STEP_IDLE)
+        if (c->step == STEP_IDLE || c->step == STEP_HANDSHAKE)
             conn_kill(c);
     }
     pthread_mutex_lock(&s->server->lock);
@@ -216,7 +217,9 @@ static enum err shard_init(struct shard *s, struct http_server *server, unsigned
     random_bytes(&s->id_state, sizeof s->id_state);
     s->scratch = malloc(SCRATCH_BYTES);
     s->acceptors = calloc(server->listener_n, sizeof *s->acceptors);
-    if (!s->scratch || (!s->acceptors && server->listener_n > 0))
+    s->tls_scratch = server->config.tls ? malloc(TRANSPORT_SCRATCH_BYTES) : NULL;
+    if (!s->scratch || (server->config.tls && !s->tls_scratch) ||
+        (!s->acceptors && server->listener_n > 0))
         abort();
     for (size_t i = 0; i < server->listener_n; i++)
         s->acceptors[i] =
@@ -238,6 +241,7 @@ static void shard_release(struct shard *s)
     }
     free(s->acceptors);
     free(s->scratch);
+    free(s->tls_scratch);
     reactor_free(s->reactor);
 }
 

@@ -4,6 +4,7 @@
 #include "http/router.h"
 
 struct http_server;
+struct tls;
 
 /* Bounds and times; all from the option table (conf/options.def, sections limits and timeouts). */
 struct http_limits {
@@ -15,9 +16,10 @@ struct http_limits {
     uint64_t receive_memory_bytes; /* all bodies in flight */
     uint64_t upload_window_bytes;  /* one body in flight */
     unsigned ranges_max;
-    uint64_t head_ms; /* first byte to complete head */
-    uint64_t idle_ms; /* between requests */
-    uint64_t body_ms; /* window over which body_rate_min is required */
+    uint64_t handshake_ms; /* TLS: accepted to ready for requests */
+    uint64_t head_ms;      /* first byte to complete head */
+    uint64_t idle_ms;      /* between requests */
+    uint64_t body_ms;      /* window over which body_rate_min is required */
     uint64_t body_bytes_per_second_min;
     uint64_t send_ms;  /* without any progress while sending */
     uint64_t drain_ms; /* lingering close after an early refusal */
@@ -26,6 +28,7 @@ struct http_limits {
 struct http_config {
     const str *listen; /* "address:port", "[v6]:port" */
     size_t listen_n;
+    struct tls *tls;  /* spoken on these addresses; NULL: cleartext. Outlives the server */
     str admin_socket; /* path of a unix socket to listen on as well; n == 0: none. Its requests have
                          request.admin set. Must outlive the server, which removes it at the end */
     unsigned reactors_n;

@@ -13,6 +13,12 @@ static ssize_t result(ssize_t n, enum io wait)
     return errno == EAGAIN || errno == EINTR ? (ssize_t)wait : IO_FAILED;
 }
 
+static int tcp_handshake(struct transport *t)
+{
+    (void)t;
+    return 1;
+}
+
 static ssize_t tcp_read(struct transport *t, void *bytes, size_t n)
 {
     return result(recv(t->fd, bytes, n, 0), IO_WAIT_READ);
@@ -43,6 +49,7 @@ static void tcp_close(struct transport *t)
 }
 
 static const struct transport_ops tcp_ops = {
+    .handshake = tcp_handshake,
     .read = tcp_read,
     .writev = tcp_writev,
     .sendfile = tcp_sendfile,

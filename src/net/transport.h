@@ -5,7 +5,9 @@
  *
  * Results of read, writev and sendfile: the number of bytes moved (at least 1), or one of enum io.
  * A TLS transport may need the socket in the other direction than the caller would think, hence
- * two ways to wait. */
+ * two ways to wait. A short read has emptied the transport: more comes with the socket's next
+ * event. After a write or sendfile that had to wait, the same bytes must be offered again, at least
+ * as many. */
 #pragma once
 
 #include "base/str.h"
@@ -18,11 +20,20 @@ enum io {
     IO_FAILED = -1,     /* the connection is dead */
     IO_WAIT_READ = -2,  /* call again when the socket is readable */
     IO_WAIT_WRITE = -3, /* call again when it is writable */
+    IO_CLEARTEXT = -4,  /* handshake: the peer speaks, but not TLS; nothing was read */
 };
+
+/* What is spoken over the transport, once the handshake is done. */
+enum protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2 };
+
+enum { TRANSPORT_SCRATCH_BYTES = 64 * 1024 };
 
 struct transport;
 
 struct transport_ops {
+    /* To be called before all others until it returns 1: done. Else a wait, IO_FAILED or
+     * IO_CLEARTEXT. */
+    int (*handshake)(struct transport *t);
     /* Reads up to n bytes. */
     ssize_t (*read)(struct transport *t, void *bytes, size_t n);
     /* Writes a prefix of the vectors. `more`: further bytes follow at once, so a short packet may
@@ -39,6 +50,13 @@ struct transport_ops {
 struct transport {
     const struct transport_ops *ops;
     int fd;
+    enum protocol protocol;
+    bool secure;   /* encrypted */
+    bool buffered; /* there may be bytes to read that no event of the socket will announce */
+    bool read_needs_write; /* the last read waits for the socket to be writable */
+    bool broken;           /* TLS: the session failed, nothing more may be sent */
+    struct ssl_st *tls;
+    char *scratch; /* TLS: TRANSPORT_SCRATCH_BYTES of the reactor's; holds nothing between calls */
 };
 
 /* Plain TCP. Takes over fd. */

@@ -1,0 +1,183 @@
+/* Transports over TLS: OpenSSL over the non-blocking socket.
+ *
+ * One record carries at most 16 KiB, and OpenSSL makes one system call a record; small pieces are
+ * gathered in the scratch, so that a head and its short body are one record. A file is read into
+ * the scratch and encrypted from there. Every wait leaves at most one encrypted record inside
+ * OpenSSL, which the next call sends first. */
+#include "net/tls_private.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    RECORD_HANDSHAKE = 0x16, /* first byte of a connection that speaks TLS */
+    RECORD_BYTES = 16 * 1024,
+};
+
+/* What an OpenSSL call that did not succeed comes down to. */
+static int result(struct transport *t, int n)
+{
+    switch (SSL_get_error(t->tls, n)) {
+    case SSL_ERROR_WANT_READ:
+        return IO_WAIT_READ;
+    case SSL_ERROR_WANT_WRITE:
+        return IO_WAIT_WRITE;
+    case SSL_ERROR_ZERO_RETURN:
+        return IO_END;
+    default:
+        t->broken = true;
+        return IO_FAILED;
+    }
+}
+
+static int tls_handshake(struct transport *t)
+{
+    if (SSL_in_before(t->tls)) {
+        uint8_t first;
+        ssize_t n = recv(t->fd, &first, 1, MSG_PEEK);
+        if (n == 1 && first != RECORD_HANDSHAKE)
+            return IO_CLEARTEXT;
+        if (n != 1)
+            return n < 0 && (errno == EAGAIN || errno == EINTR) ? IO_WAIT_READ : IO_FAILED;
+    }
+    ERR_clear_error();
+    int n = SSL_accept(t->tls);
+    if (n != 1) {
+        int wait = result(t, n);
+        return wait == IO_END ? IO_FAILED : wait;
+    }
+    const unsigned char *name;
+    unsigned name_n;
+    SSL_get0_alpn_selected(t->tls, &name, &name_n);
+    t->protocol = str_eq(str_make(name, name_n), STR("h2")) ? PROTOCOL_HTTP2 : PROTOCOL_HTTP1;
+    t->buffered = true; /* a request may have come with the end of the handshake */
+    return 1;
+}
+
+static ssize_t tls_read(struct transport *t, void *bytes, size_t n)
+{
+    size_t done = 0, got;
+    int wait = IO_WAIT_READ;
+    ERR_clear_error();
+    t->read_needs_write = false;
+    while (done < n) {
+        int ok = SSL_read_ex(t->tls, (char *)bytes + done, n - done, &got);
+        if (ok != 1) {
+            wait = result(t, ok);
+            break;
+        }
+        done += got;
+    }
+    t->buffered = done == n && SSL_has_pending(t->tls);
+    if (done > 0) /* what else there is to tell, the next call tells */
+        return (ssize_t)done;
+    t->read_needs_write = wait == IO_WAIT_WRITE;
+    return wait;
+}
+
+/* Writes n bytes, or a prefix that ends with a record. */
+static ssize_t write_records(struct transport *t, const char *bytes, size_t n)
+{
+    size_t done = 0, sent;
+    int wait = IO_FAILED;
+    ERR_clear_error();
+    while (done < n) {
+        int ok = t->broken ? 0 : SSL_write_ex(t->tls, bytes + done, n - done, &sent);
+        if (ok != 1) {
+            wait = t->broken ? IO_FAILED : result(t, ok);
+            break;
+        }
+        done += sent;
+    }
+    if (done > 0)
+        return (ssize_t)done;
+    return wait == IO_END ? IO_FAILED : wait;
+}
+
+static ssize_t tls_writev(struct transport *t, const struct iovec *v, size_t n, bool more)
+{
+    (void)more;
+    if (n == 1 || v[0].iov_len >= RECORD_BYTES)
+        return write_records(t, v[0].iov_base, v[0].iov_len);
+    size_t used = 0;
+    for (size_t i = 0; i < n && used < RECORD_BYTES; i++) {
+        size_t part = v[i].iov_len < RECORD_BYTES - used ? v[i].iov_len : RECORD_BYTES - used;
+        memcpy(t->scratch + used, v[i].iov_base, part);
+        used += part;
+    }
+    return write_records(t, t->scratch, used);
+}
+
+static ssize_t tls_sendfile(struct transport *t, int file_fd, uint64_t offset, size_t n)
+{
+    size_t done = 0;
+    while (done < n) {
+        size_t want = n - done < TRANSPORT_SCRATCH_BYTES ? n - done : TRANSPORT_SCRATCH_BYTES;
+        ssize_t got = pread(file_fd, t->scratch, want, (off_t)(offset + done));
+        if (got <= 0)
+            return done > 0 ? (ssize_t)done : got == 0 ? IO_END : IO_FAILED;
+        ssize_t sent = write_records(t, t->scratch, (size_t)got);
+        if (sent < 0)
+            return done > 0 ? (ssize_t)done : sent;
+        done += (size_t)sent;
+        if (sent < got)
+            break;
+    }
+    return (ssize_t)done;
+}
+
+/* Says that nothing more comes, if there is still someone to say it to. */
+static void say_goodbye(struct transport *t)
+{
+    if (t->broken || !SSL_is_init_finished(t->tls))
+        return;
+    ERR_clear_error();
+    if (SSL_shutdown(t->tls) < 0 && SSL_get_error(t->tls, -1) == SSL_ERROR_SSL)
+        t->broken = true;
+}
+
+static void tls_shutdown_write(struct transport *t)
+{
+    say_goodbye(t);
+    (void)shutdown(t->fd, SHUT_WR);
+}
+
+static void tls_close(struct transport *t)
+{
+    say_goodbye(t);
+    SSL_free(t->tls);
+    t->tls = NULL;
+    close(t->fd);
+    t->fd = -1;
+}
+
+static const struct transport_ops tls_ops = {
+    .handshake = tls_handshake,
+    .read = tls_read,
+    .writev = tls_writev,
+    .sendfile = tls_sendfile,
+    .shutdown_write = tls_shutdown_write,
+    .close = tls_close,
+};
+
+void transport_init_tls(struct transport *t, int fd, struct tls *tls)
+{
+    *t = (struct transport){.ops = &tls_ops, .fd = fd, .secure = true, .tls = tls_session(tls)};
+    if (!SSL_set_fd(t->tls, fd))
+        abort();
+    SSL_set_accept_state(t->tls);
+}
+
+void transport_to_tcp(struct transport *t)
+{
+    SSL_free(t->tls);
+    transport_init_tcp(t, t->fd);
+}
+
+str tls_handshake_error(void)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    return reason ? str_from(reason) : STR("the connection ended");
+}
