@@ -1,7 +1,10 @@
 #include "db/db_fixture.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #define TABLE(name) "CREATE TABLE " name " (id INTEGER PRIMARY KEY) STRICT;"
 
@@ -99,6 +102,55 @@ static void a_failing_migration_changes_nothing(void)
     CHECK_INT(look(dir, "SELECT count(*) FROM sqlite_schema", &a), 1);
 }
 
+/* In a process that may write files of 256 KiB: SIGXFSZ ends it where it would write more, half-way
+ * through the migration's pages. */
+static bool killed_while_opening(const struct db_setup *setup)
+{
+    int status = 0;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        ARENA_CLEANUP struct arena a = {0};
+        str message;
+        struct rlimit small = {256 << 10, 256 << 10}, none = {0, 0};
+        signal(SIGXFSZ, SIG_DFL);
+        setrlimit(RLIMIT_CORE, &none);
+        setrlimit(RLIMIT_FSIZE, &small);
+        (void)try_open(setup, &a, &message);
+        _exit(0);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
+           WTERMSIG(status) == SIGXFSZ;
+}
+
+static void an_interrupted_migration_runs_again(void)
+{
+#define MANY                                                                         \
+    TABLE("two")                                                                     \
+    "ALTER TABLE two ADD COLUMN bytes BLOB; INSERT INTO two (bytes) WITH RECURSIVE " \
+    "n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) "               \
+    "SELECT randomblob(100000) FROM n;"
+    static const struct embedded_file first[] = {{"0001_a.sql", TABLE("one")}, {0, 0}};
+    static const struct embedded_file all[] = {
+        {"0001_a.sql", TABLE("one")}, {"0002_b.sql", MANY}, {0, 0}};
+    ARENA_CLEANUP struct arena a = {0};
+    str message, dir = fixture_dir(&a);
+    struct db_setup setup = setup_with(dir, first);
+    CHECK_INT(try_open(&setup, &a, &message), OK);
+    for (int i = 0; i < 2; i++) {
+        setup = setup_with(dir, all);
+        CHECK(killed_while_opening(&setup));
+        CHECK_INT(look(dir, "PRAGMA user_version", &a), 1);
+        CHECK_INT(look(dir, "SELECT count(*) FROM sqlite_schema", &a), 1);
+        setup = setup_with(dir, first); /* still the old program's */
+        CHECK_INT(try_open(&setup, &a, &message), OK);
+    }
+    setup = setup_with(dir, all);
+    CHECK_INT(try_open(&setup, &a, &message), OK);
+    CHECK_INT(look(dir, "PRAGMA user_version", &a), 2);
+    CHECK_INT(look(dir, "SELECT count(*) FROM two", &a), 100);
+}
+
 static void a_migration_may_rebuild_tables_but_not_break_references(void)
 {
 #define PARENT                                                           \
@@ -191,6 +243,7 @@ static void statements_are_checked(void)
 
 TESTS({"migrations run once and in order", migrations_run_once_and_in_order},
       {"a failing migration changes nothing", a_failing_migration_changes_nothing},
+      {"an interrupted migration runs again", an_interrupted_migration_runs_again},
       {"a migration may rebuild tables but not break references",
        a_migration_may_rebuild_tables_but_not_break_references},
       {"strangers' files are left alone", strangers_files_are_left_alone},
