@@ -1,5 +1,5 @@
 /* A connection as the reactor sees it: its steps run, its events, timer and input, and its life
- * from adoption to end. What the steps do is in h1.c, h1_body.c and send.c. */
+ * from adoption to end. What the steps do is in h1.c, h1_body.c and h1_send.c. */
 #include "http/h1.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@ static const struct {
     bool (*late)(struct conn *c);
 } steps[] = {
 #define X(name, run, late) {run, late},
-    H1_STEP_TABLE(X)
+    STEP_TABLE(X)
 #undef X
 };
 
@@ -61,7 +61,7 @@ bool conn_wait(struct conn *c, uint32_t events)
         c->task.run = run_again;
         reactor_post(c->shard->reactor, &c->task);
     }
-    return reactor_watch(c->shard->reactor, &c->watch, events) == OK ? false : h1_gone(c);
+    return reactor_watch(c->shard->reactor, &c->watch, events) == OK ? false : conn_gone(c);
 }
 
 void conn_set_timer(struct conn *c, uint64_t ms)
@@ -72,14 +72,6 @@ void conn_set_timer(struct conn *c, uint64_t ms)
 void conn_cancel_timer(struct conn *c)
 {
     reactor_timer_cancel(c->shard->reactor, &c->timer);
-}
-
-void conn_set_load(struct conn *c, uint64_t bytes)
-{
-    /* This thread is the only writer. */
-    uint64_t sum = atomic_load_explicit(&c->shard->in_flight_bytes, memory_order_relaxed);
-    atomic_store_explicit(&c->shard->in_flight_bytes, sum - c->load + bytes, memory_order_relaxed);
-    c->load = bytes;
 }
 
 /* Input. */
@@ -244,17 +236,17 @@ bool conn_handshake(struct conn *c)
 bool conn_handshake_late(struct conn *c)
 {
     metric_limit(LIMIT_HANDSHAKE_TIME);
-    return h1_gone(c);
+    return conn_gone(c);
 }
 
-bool h1_end(struct conn *c)
+bool conn_end(struct conn *c)
 {
     struct http_server *server = c->shard->server;
     if (c->posted)
         return false;
-    exchange_end(c);
+    if (c->x)
+        exchange_end(c->x);
     release_input(c);
-    conn_set_load(c, 0);
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
@@ -278,10 +270,12 @@ static void close_socket(struct conn *c)
     c->transport.ops->close(&c->transport);
 }
 
-bool h1_gone(struct conn *c)
+bool conn_gone(struct conn *c)
 {
     struct exchange *x = c->x;
     close_socket(c);
+    if (x)
+        x->gone = true;
     if (x && x->away) /* on its return the step finds the connection gone */
         return false;
     if (x && x->sink)
@@ -290,7 +284,7 @@ bool h1_gone(struct conn *c)
     return true;
 }
 
-bool h1_stay(struct conn *c)
+bool conn_stay(struct conn *c)
 {
     (void)c;
     return false;
@@ -298,6 +292,6 @@ bool h1_stay(struct conn *c)
 
 void conn_kill(struct conn *c)
 {
-    if (!c->gone && h1_gone(c))
+    if (!c->gone && conn_gone(c))
         conn_run(c);
 }

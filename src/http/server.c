@@ -2,7 +2,7 @@
  *
  * Every reactor watches every listening socket (EPOLLEXCLUSIVE); whichever wakes accepts, and hands
  * the connection to the reactor with the fewest bytes in flight. */
-#include "http/h1.h"
+#include "http/exchange.h"
 
 #include "net/listener.h"
 #include "net/unix_socket.h"
@@ -213,7 +213,7 @@ static enum err shard_init(struct shard *s, struct http_server *server, unsigned
     enum err e = reactor_new(&s->reactor, index);
     if (e)
         return e;
-    iobuf_pool_init(&s->iobufs, s->reactor, h1_iobuf_home);
+    iobuf_pool_init(&s->iobufs, s->reactor, exchange_iobuf_home);
     random_bytes(&s->id_state, sizeof s->id_state);
     s->scratch = malloc(SCRATCH_BYTES);
     s->acceptors = calloc(server->listener_n, sizeof *s->acceptors);

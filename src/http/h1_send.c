@@ -1,8 +1,5 @@
-/* Responses out: the head and memory by sendmsg, files by sendfile in slices.
- *
- * The head leaves together with the first bytes behind it (MSG_MORE before a file). Before a slice
- * of a file is sent it is looked for in the page cache; when it is not there a worker reads it
- * first, so that sendfile does not make the reactor wait for a disk. */
+/* Responses out: the head and memory by sendmsg, files by sendfile in slices. The head leaves
+ * together with the first bytes behind it (MSG_MORE before a file). */
 #include "http/h1.h"
 
 #include <stdio.h>
@@ -73,17 +70,6 @@ static char *put(char *p, str s)
     return p + s.n;
 }
 
-/* The date is written anew once a second. */
-static str date_now(struct shard *s)
-{
-    int64_t wall_us = clock_wall_us();
-    if (wall_us / 1000000 != s->date_second) {
-        s->date_second = wall_us / 1000000;
-        clock_http_date(wall_us, s->date);
-    }
-    return str_make(s->date, CLOCK_HTTP_LEN);
-}
-
 static str response_head(struct exchange *x)
 {
     const struct response *res = &x->res;
@@ -93,14 +79,14 @@ static str response_head(struct exchange *x)
     char *start = arena_alloc(&x->arena, room);
     char *p =
         start + snprintf(start, room, "HTTP/1.1 %d %s\r\nDate: ", res->status, reason(res->status));
-    p = put(p, date_now(x->conn->shard));
+    p = put(p, shard_date(x->conn->shard));
     /* RFC 9110 8.6: no length in a 204; that of a 304 would be the representation's. */
     if (res->status != 204 && res->status != 304)
         p += snprintf(p, room - (size_t)(p - start), "\r\nContent-Length: %llu",
                       (unsigned long long)res->body_bytes);
     p = put(p, STR("\r\nX-Request-Id: "));
     p = put(p, str_make(x->req.id, REQUEST_ID_LEN));
-    if (x->close)
+    if (x->h1.close)
         p = put(p, STR("\r\nConnection: close"));
     else if (x->req.http_1_0)
         p = put(p, STR("\r\nConnection: keep-alive"));
@@ -118,42 +104,29 @@ bool h1_send_begin(struct conn *c)
 {
     struct exchange *x = c->x;
     const struct response *res = &x->res;
-    bool bodiless = x->req.method == METHOD_HEAD || res->status == 204 || res->status == 304;
-    if (res->close || c->shard->draining || !x->keep_alive) {
-        x->close = true;
+    if (res->close || c->shard->draining || !x->h1.keep_alive) {
+        x->h1.close = true;
         /* Who asked for the close sends nothing more; anyone else might. */
-        x->linger |= x->keep_alive;
+        x->h1.linger |= x->h1.keep_alive;
     }
-    x->head = response_head(x);
-    x->segment = bodiless ? NULL : res->first;
-    x->segment_sent = 0;
-    x->warm_end = 0;
+    x->h1.head = response_head(x);
+    exchange_send_begin(x);
     c->progress = true;
     c->step = STEP_SEND;
-    conn_set_load(c, x->head.n + (bodiless ? 0 : res->body_bytes));
+    exchange_set_load(x, x->h1.head.n + (exchange_bodiless(x) ? 0 : res->body_bytes));
     return true;
 }
 
 /* Moves on by n bytes that are out. */
 static void advance(struct exchange *x, uint64_t n)
 {
-    uint64_t head = x->head.n - x->head_sent;
+    uint64_t head = x->h1.head.n - x->h1.head_sent;
     if (head > n)
         head = n;
-    x->head_sent += head;
-    n -= head;
-    x->body_out += n;
-    while (n > 0 && x->segment) {
-        uint64_t left = x->segment->n - x->segment_sent;
-        if (n < left) {
-            x->segment_sent += n;
-            return;
-        }
-        n -= left;
-        x->segment = x->segment->next;
-        x->segment_sent = 0;
-        x->warm_end = 0;
-    }
+    x->h1.head_sent += head;
+    x->answered = true;
+    exchange_sent(x, n - head);
+    exchange_set_load(x, x->load > n ? x->load - n : 0);
 }
 
 /* What is left of the head and the memory up to the next file. */
@@ -162,7 +135,7 @@ static ssize_t send_memory(struct conn *c)
     struct exchange *x = c->x;
     struct iovec v[IOV_MAX_USED];
     size_t n = 0;
-    str head = str_skip(x->head, (size_t)x->head_sent);
+    str head = str_skip(x->h1.head, (size_t)x->h1.head_sent);
     if (head.n > 0)
         v[n++] = (struct iovec){(char *)head.p, head.n};
     struct segment *s = x->segment;
@@ -176,17 +149,12 @@ static ssize_t send_file(struct conn *c)
 {
     struct exchange *x = c->x;
     struct segment *s = x->segment;
-    uint64_t at = s->offset + x->segment_sent, n = s->n - x->segment_sent;
-    if (n > TURN_BYTES)
-        n = TURN_BYTES;
-    if (at >= x->warm_end) {
-        x->warm_end = at + n;
-        if (!file_is_resident(s->file, at, n, reactor_now_ms(c->shard->reactor)))
-            return IO_COLD;
-    }
-    if (n > x->warm_end - at)
-        n = x->warm_end - at;
-    return c->transport.ops->sendfile(&c->transport, s->file->fd, at, (size_t)n);
+    uint64_t n = s->n - x->segment_sent;
+    n = exchange_warm(x, n < TURN_BYTES ? n : TURN_BYTES);
+    if (n == 0)
+        return IO_COLD;
+    return c->transport.ops->sendfile(&c->transport, s->file->fd, s->offset + x->segment_sent,
+                                      (size_t)n);
 }
 
 /* Without progress the timer goes on running, however often the socket says it is writable. */
@@ -202,24 +170,24 @@ bool h1_send(struct conn *c)
 {
     struct exchange *x = c->x;
     uint64_t turn = 0;
-    while (x->head_sent < x->head.n || x->segment) {
+    while (x->h1.head_sent < x->h1.head.n || x->segment) {
         if (turn >= TURN_BYTES)
             return wait_to_send(c, EPOLLOUT);
-        bool memory = x->head_sent < x->head.n || !x->segment->file;
+        bool memory = x->h1.head_sent < x->h1.head.n || !x->segment->file;
         ssize_t n = memory ? send_memory(c) : send_file(c);
         if (n > 0) {
             advance(x, (uint64_t)n);
-            conn_set_load(c, c->load > (uint64_t)n ? c->load - (uint64_t)n : 0);
             turn += (uint64_t)n;
             c->progress = true;
         } else if (n == IO_WAIT_WRITE || n == IO_WAIT_READ) {
             return wait_to_send(c, n == IO_WAIT_READ ? EPOLLIN : EPOLLOUT);
         } else if (n == IO_COLD) {
             conn_cancel_timer(c);
-            return h1_submit(c, WORK_READ_AHEAD);
+            c->step = STEP_WORK;
+            return exchange_submit(x, WORK_READ_AHEAD);
         } else {
             /* IO_END too: the file is shorter than promised, and what is missing is not made up. */
-            return h1_gone(c);
+            return conn_gone(c);
         }
     }
     return h1_finished(c);
@@ -228,5 +196,5 @@ bool h1_send(struct conn *c)
 bool h1_send_late(struct conn *c)
 {
     metric_limit(LIMIT_SEND_TIME);
-    return h1_gone(c);
+    return conn_gone(c);
 }

@@ -1,0 +1,233 @@
+#include "http/exchange.h"
+
+#include "base/hex.h"
+
+#include <stdlib.h>
+
+enum {
+    EXCHANGES_KEPT = 64, /* a reactor's free list */
+    EXCHANGE_ARENA_KEPT = 16 * 1024,
+};
+
+/* Life. */
+
+static void come_back(struct task *t)
+{
+    struct exchange *x = (struct exchange *)((char *)t - offsetof(struct exchange, back));
+    x->away = false;
+    x->wake(x);
+}
+
+static void work_run(struct job *j, int worker);
+
+static void set_request_id(struct shard *s, struct request *req)
+{
+    /* splitmix64: unique for long enough, and need not be secret. */
+    uint64_t z = s->id_state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    z ^= z >> 31;
+    hex_encode(req->id, &z, sizeof z);
+}
+
+struct exchange *exchange_new(struct conn *c, void (*wake)(struct exchange *x))
+{
+    struct shard *s = c->shard;
+    struct exchange *x = s->free_exchanges;
+    struct arena arena = {0};
+    if (x) {
+        s->free_exchanges = x->next_free;
+        s->free_exchange_n--;
+        arena = x->arena;
+    } else if (!(x = malloc(sizeof *x))) {
+        abort();
+    }
+    *x = (struct exchange){
+        .conn = c, .wake = wake, .arena = arena, .job.run = work_run, .back.run = come_back};
+    x->req = (struct request){
+        .arena = &x->arena,
+        .admin = c->admin,
+        .admin_uid = c->admin_uid,
+        .client = str_make(c->peer_text, c->peer_text_n),
+        .local = str_make(c->local_text, c->local_text_n),
+        .start_us = clock_mono_us(),
+        .secure = c->transport.secure,
+        .ranges_max = s->server->config.limits.ranges_max,
+        .worker = WORKER_NONE,
+        .app = s->server->config.app,
+    };
+    set_request_id(s, &x->req);
+    response_init(&x->res, &x->req);
+    return x;
+}
+
+void exchange_end(struct exchange *x)
+{
+    struct shard *s = x->conn->shard;
+    s->server->config.on_done(&x->req, x->answered ? x->res.status : 0, x->body_in, x->body_out,
+                              clock_mono_us() - x->req.start_us);
+    exchange_set_load(x, 0);
+    response_release(&x->res);
+    buf_release(&x->small);
+    budget_give_small(&s->server->budget, x->small_charge);
+    if (x->arena.total_bytes > EXCHANGE_ARENA_KEPT)
+        arena_release(&x->arena);
+    else
+        arena_reset(&x->arena);
+    if (s->free_exchange_n == EXCHANGES_KEPT) {
+        arena_release(&x->arena);
+        free(x);
+        return;
+    }
+    x->next_free = s->free_exchanges;
+    s->free_exchanges = x;
+    s->free_exchange_n++;
+}
+
+void exchange_set_load(struct exchange *x, uint64_t bytes)
+{
+    /* This thread is the only writer. */
+    atomic_ullong *in_flight = &x->conn->shard->in_flight_bytes;
+    uint64_t sum = atomic_load_explicit(in_flight, memory_order_relaxed);
+    atomic_store_explicit(in_flight, sum - x->load + bytes, memory_order_relaxed);
+    x->load = bytes;
+}
+
+/* Heads. */
+
+static void take_forwarded(struct exchange *x)
+{
+    const struct http_server *s = x->conn->shard->server;
+    struct forwarded f = {.client = x->conn->peer, .host = x->req.host};
+    char text[ADDRESS_LEN_MAX];
+    forwarded_resolve(s->trusted, s->trusted_n, x->req.fields, x->req.field_n, &f);
+    x->req.client = arena_str(&x->arena, address_ip_text(&f.client, text));
+    x->req.secure = f.secure || x->conn->transport.secure;
+    x->req.host = f.host;
+}
+
+enum err exchange_begin(struct exchange *x, const struct h1_head *h)
+{
+    const struct http_server *s = x->conn->shard->server;
+    struct request *req = &x->req;
+    req->method = h->method;
+    req->http_1_0 = h->http_1_0;
+    req->expects_continue = h->expects_continue;
+    req->target = h->target;
+    req->path = h->path;
+    req->query = h->query;
+    req->host = h->host;
+    req->fields = h->fields;
+    req->field_n = h->field_n;
+    req->body_bytes = h->body_bytes;
+    x->body_left = h->body_bytes;
+    x->body_done = h->body_bytes == 0;
+    if (s->trusted_n > 0 && !x->conn->admin)
+        take_forwarded(x);
+    str allowed = {0};
+    enum err e = router_match(&s->config.router, req, &allowed);
+    if (e == ERR_METHOD_NOT_ALLOWED)
+        response_header(&x->res, "Allow", allowed);
+    return e;
+}
+
+/* Handlers. */
+
+static bool has_header(const struct response *res, const char *name)
+{
+    for (size_t i = 0; i < res->header_n; i++)
+        if (str_eq_nocase(res->headers[i].name, str_from(name)))
+            return true;
+    return false;
+}
+
+/* Headers that were set stay: they belong to the error as well (response.h). */
+void exchange_fail(struct exchange *x, enum err e)
+{
+    size_t header_n = x->res.header_n;
+    response_clear(&x->res);
+    x->res.header_n = header_n;
+    if (!x->req.error.code)
+        x->req.error.code = e;
+    x->conn->shard->server->config.render_error(&x->req, &x->res, e);
+    if (!x->res.status)
+        x->res.status = err_status(e);
+    if (e == ERR_OVERLOADED && !has_header(&x->res, "Retry-After"))
+        response_header(&x->res, "Retry-After", STR("1"));
+}
+
+/* Whatever ran has to leave a status or a sink. */
+static void complete(struct exchange *x, enum err e)
+{
+    x->sink = x->res.sink;
+    x->res.sink = NULL;
+    if (!e && !x->res.status && !x->sink)
+        e = ERR_INTERNAL;
+    if (e)
+        exchange_fail(x, e);
+}
+
+static void abort_sink(struct exchange *x)
+{
+    enum err e = x->sink->ops->abort(x->sink, &x->req, x->answer ? &x->res : NULL);
+    x->sink = NULL;
+    if (x->answer)
+        complete(x, e || x->res.status ? e : x->body_error);
+}
+
+static void work_run(struct job *j, int worker)
+{
+    struct exchange *x = (struct exchange *)((char *)j - offsetof(struct exchange, job));
+    struct segment *s = x->segment;
+    x->req.worker = worker;
+    switch (x->work) {
+    case WORK_HANDLER:
+        complete(x, x->req.route->handler(&x->req, &x->res));
+        break;
+    case WORK_FINISH:
+        complete(x, x->sink->ops->finish(x->sink, &x->req, &x->res));
+        break;
+    case WORK_ABORT:
+        abort_sink(x);
+        break;
+    case WORK_READ_AHEAD:
+        file_read_ahead(s->file, s->offset + x->segment_sent,
+                        x->warm_end - (s->offset + x->segment_sent));
+        break;
+    }
+    reactor_post(x->conn->shard->reactor, &x->back);
+}
+
+bool exchange_submit(struct exchange *x, enum exchange_work work)
+{
+    struct pool *pool = x->conn->shard->server->config.pool;
+    x->work = work;
+    x->answer = !x->gone;
+    x->away = true;
+    if (work != WORK_HANDLER) {
+        pool_submit_always(pool, &x->job);
+        return false;
+    }
+    enum err e = pool_submit(pool, &x->job);
+    if (!e)
+        return false;
+    x->away = false;
+    metric_limit(LIMIT_QUEUE);
+    exchange_fail(x, e);
+    return true;
+}
+
+bool exchange_run(struct exchange *x)
+{
+    if (x->req.route->quick) {
+        enum err e = x->req.route->handler(&x->req, &x->res);
+        if (e != ERR_WOULD_BLOCK) {
+            x->work = WORK_HANDLER;
+            complete(x, e);
+            return true;
+        }
+        response_clear(&x->res);
+        x->req.error = (struct error){0};
+    }
+    return exchange_submit(x, WORK_HANDLER);
+}

@@ -1,0 +1,56 @@
+/* What of a response's plan is out, and which file data is in memory. Before a slice of a file is
+ * sent it is looked for in the page cache; when it is not there a worker reads it first, so that
+ * the reactor does not wait for a disk. */
+#include "http/exchange.h"
+
+bool exchange_bodiless(const struct exchange *x)
+{
+    int status = x->res.status;
+    return x->req.method == METHOD_HEAD || status == 204 || status == 304;
+}
+
+void exchange_send_begin(struct exchange *x)
+{
+    x->segment = exchange_bodiless(x) ? NULL : x->res.first;
+    x->segment_sent = 0;
+    x->warm_end = 0;
+}
+
+void exchange_sent(struct exchange *x, uint64_t n)
+{
+    x->body_out += n;
+    while (n > 0 && x->segment) {
+        uint64_t left = x->segment->n - x->segment_sent;
+        if (n < left) {
+            x->segment_sent += n;
+            return;
+        }
+        n -= left;
+        x->segment = x->segment->next;
+        x->segment_sent = 0;
+        x->warm_end = 0;
+    }
+}
+
+uint64_t exchange_warm(struct exchange *x, uint64_t n)
+{
+    struct segment *s = x->segment;
+    uint64_t at = s->offset + x->segment_sent;
+    if (at >= x->warm_end) {
+        x->warm_end = at + n;
+        if (!file_is_resident(s->file, at, n, reactor_now_ms(x->conn->shard->reactor)))
+            return 0;
+    }
+    return n < x->warm_end - at ? n : x->warm_end - at;
+}
+
+/* The date is written anew once a second. */
+str shard_date(struct shard *s)
+{
+    int64_t wall_us = clock_wall_us();
+    if (wall_us / 1000000 != s->date_second) {
+        s->date_second = wall_us / 1000000;
+        clock_http_date(wall_us, s->date);
+    }
+    return str_make(s->date, CLOCK_HTTP_LEN);
+}
