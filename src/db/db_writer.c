@@ -81,7 +81,7 @@ static enum err run_alone(struct db_conn *conn, struct db_job *job)
 
 static void finish(struct db_writer *w, struct group *group, struct db_counters done)
 {
-    metric_observe_at(METRIC_DB_COMMIT_JOBS, 0, group->n);
+    metric_observe(METRIC_DB_COMMIT_JOBS, group->n);
     pthread_mutex_lock(&w->lock);
     w->counters.commits += done.commits;
     w->counters.retries += done.retries;
@@ -113,7 +113,7 @@ static void run_group(struct db_writer *w)
     if (!e) {
         uint64_t begin_us = clock_mono_us();
         e = driver->commit(conn);
-        metric_observe_us(METRIC_DB_COMMIT_TIME, clock_mono_us() - begin_us);
+        metric_observe(METRIC_DB_COMMIT_TIME, clock_mono_us() - begin_us);
         retry = e != ERR_IO && e != ERR_DB_CORRUPT;
     }
     if (!e) {

@@ -1,0 +1,78 @@
+/* The labels metrics are split by: closed sets, X(id, value, help). A metric with such a set has
+ * one series for each row. */
+#pragma once
+
+/* Every bound that can be met, by its option. */
+#define METRIC_LIST_LIMIT(X)                                                                      \
+    X(LIMIT_CONNECTIONS, "limits.connections", "accepting paused: that many are open")            \
+    X(LIMIT_OPEN_FILES, "open_files", "accepting paused: no file descriptors or memory are left") \
+    X(LIMIT_QUEUE, "limits.queue", "a request was refused: that many wait for workers")           \
+    X(LIMIT_RECEIVE_MEMORY, "limits.receive_memory", "a request was refused for want of it")      \
+    X(LIMIT_RECEIVE_PAUSE, "limits.receive_memory.pause",                                         \
+      "receiving a body paused for want of it")                                                   \
+    X(LIMIT_HANDSHAKE_TIME, "timeouts.handshake",                                                 \
+      "a connection was given up: its TLS handshake took longer")                                 \
+    X(LIMIT_HEAD_TIME, "timeouts.head", "a request was given up: its head took longer")           \
+    X(LIMIT_BODY_RATE, "limits.body_rate", "a request was given up: its body came slower")        \
+    X(LIMIT_SEND_TIME, "timeouts.send", "an answer was given up: nothing could be sent for so long")
+
+#define METRIC_LIST_SYNC(X)                                \
+    X(SYNC_FILE, "file", "the bytes of an upload or blob") \
+    X(SYNC_DIRECTORY, "directory", "the name it is stored under")
+
+#define METRIC_LIST_PASSWORD(X)                                                      \
+    X(PASSWORD_RIGHT, "right", "computed, and right")                                \
+    X(PASSWORD_WRONG, "wrong", "wrong, or there is no such user")                    \
+    X(PASSWORD_REMEMBERED, "remembered", "right a moment ago (auth.password_cache)") \
+    X(PASSWORD_REFUSED, "refused", "429: too many were being checked (auth.password_queue)")
+
+#define METRIC_LIST_TOKEN(X)            \
+    X(TOKEN_VALID, "valid", "accepted") \
+    X(TOKEN_INVALID, "invalid", "malformed, expired, from elsewhere, or of a user who is gone")
+
+#define METRIC_LIST_CACHE(X)                                     \
+    X(CACHE_PASSWORDS, "passwords", "passwords that were right") \
+    X(CACHE_TOKENS, "tokens", "tokens whose signature held")
+
+#define METRIC_LIST_OUTCOME(X)        \
+    X(OUTCOME_OK, "ok", "to its end") \
+    X(OUTCOME_FAILED, "failed", "ended by an error, which is in the log")
+
+#define METRIC_LIST_GARBAGE(X)                                                              \
+    X(GARBAGE_BLOBS, "blobs", "blobs that no repository links")                             \
+    X(GARBAGE_LINKS, "links", "blobs that a repository no longer uses")                     \
+    X(GARBAGE_MANIFESTS, "manifests", "manifests without a tag, where gc.untagged says so") \
+    X(GARBAGE_BODIES, "bodies", "texts of manifests that no repository has any more")       \
+    X(GARBAGE_UPLOADS, "uploads", "uploads that were abandoned")                            \
+    X(GARBAGE_FILES, "files", "files of removed blobs")
+
+#define METRIC_LIST_LEVEL(X)           \
+    X(LEVEL_WARN, "warn", "a warning") \
+    X(LEVEL_ERROR, "error", "an error")
+
+/* Status codes Berth answers with. */
+#define METRIC_CODES(X)                                                                            \
+    X(200)                                                                                         \
+    X(201)                                                                                         \
+    X(202)                                                                                         \
+    X(204) X(206) X(301) X(302) X(303) X(304) X(307) X(308) X(400) X(401) X(403) X(404) X(405)     \
+        X(406) X(408) X(409) X(410) X(411) X(412) X(413) X(414) X(415) X(416) X(417) X(421) X(422) \
+            X(423) X(425) X(426) X(428) X(429) X(431) X(451) X(500) X(501) X(502) X(503) X(504)    \
+                X(505) X(507)
+
+/* X(set, tag of its enum, name of the label) */
+#define METRIC_LABEL_SETS(X)              \
+    X(LIMIT, limit, "limit")              \
+    X(SYNC, synced, "of")                 \
+    X(PASSWORD, password_check, "result") \
+    X(TOKEN, token_check, "result")       \
+    X(CACHE, cached, "cache")             \
+    X(OUTCOME, outcome, "outcome")        \
+    X(GARBAGE, garbage, "kind")           \
+    X(LEVEL, problem, "level")
+
+#define X_ID(id, value, help) id,
+#define X(set, tag, label)    enum tag { METRIC_LIST_##set(X_ID) set##_COUNT };
+METRIC_LABEL_SETS(X)
+#undef X
+#undef X_ID
