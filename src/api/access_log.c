@@ -2,8 +2,7 @@
 #include "api/app.h"
 #include "base/log.h"
 
-void api_on_done(const struct request *req, int status, uint64_t body_in_bytes,
-                 uint64_t body_out_bytes, uint64_t elapsed_us)
+void api_on_done(const struct request *req, const struct http_done *done)
 {
     const struct app *app = req->app;
     if (!app->conf->log_access)
@@ -12,8 +11,9 @@ void api_on_done(const struct request *req, int status, uint64_t body_in_bytes,
     LOG(INFO, "request", log_str("request", str_make(req->id, REQUEST_ID_LEN)),
         log_str("client", req->client), log_str("principal", req->log_principal),
         log_str("method", method_name(req->method)), log_str("path", req->path),
-        log_str("repository", req->log_repository), log_int("status", status),
-        log_int("in_bytes", (int64_t)body_in_bytes), log_int("out_bytes", (int64_t)body_out_bytes),
-        log_int("us", (int64_t)elapsed_us),
+        log_str("repository", req->log_repository), log_int("status", done->status),
+        log_int("in_bytes", (int64_t)done->body_in_bytes),
+        log_int("out_bytes", (int64_t)done->body_out_bytes),
+        log_int("us", (int64_t)done->elapsed_us),
         log_str("agent", request_header(req, STR("user-agent"))));
 }

@@ -5,7 +5,7 @@
 #include "auth/auth.h"
 #include "conf/conf.h"
 #include "db/db.h"
-#include "http/router.h"
+#include "http/server.h"
 #include "jobs/collector.h"
 #include "jobs/scrub.h"
 #include "registry/registry.h"
@@ -29,6 +29,5 @@ extern const size_t api_route_tables_n;
 /* http_config.render_error: JSON error body (OCI distribution specification, "Error Codes"),
  * WWW-Authenticate, Retry-After. */
 void api_render_error(struct request *req, struct response *res, enum err e);
-/* http_config.on_done: the access log. */
-void api_on_done(const struct request *req, int status, uint64_t body_in_bytes,
-                 uint64_t body_out_bytes, uint64_t elapsed_us);
+/* http_config.on_done: metrics and the access log. */
+void api_on_done(const struct request *req, const struct http_done *done);

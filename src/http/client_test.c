@@ -119,8 +119,7 @@ static void render_error(struct request *req, struct response *res, enum err e)
     response_json(res, err_status(e), STR("{}"));
 }
 
-static void on_done(const struct request *req, int status, uint64_t in, uint64_t out,
-                    uint64_t elapsed_us)
+static void on_done(const struct request *req, const struct http_done *done)
 {
 }
 

@@ -64,8 +64,16 @@ struct exchange *exchange_new(struct conn *c, void (*wake)(struct exchange *x))
 void exchange_end(struct exchange *x)
 {
     struct shard *s = x->conn->shard;
-    s->server->config.on_done(&x->req, x->answered ? x->res.status : 0, x->body_in, x->body_out,
-                              clock_mono_us() - x->req.start_us);
+    struct http_done done = {
+        .status = x->answered ? x->res.status : 0,
+        .body_in_bytes = x->body_in,
+        .body_out_bytes = x->body_out,
+        .elapsed_us = clock_mono_us() - x->req.start_us,
+        .worker_us = x->worker_us,
+        .by_worker = x->by_worker,
+    };
+    done.first_byte_us = x->first_byte_us ? x->first_byte_us : done.elapsed_us;
+    s->server->config.on_done(&x->req, &done);
     exchange_set_load(x, 0);
     response_release(&x->res);
     buf_release(&x->small);
@@ -179,7 +187,9 @@ static void work_run(struct job *j, int worker)
 {
     struct exchange *x = (struct exchange *)((char *)j - offsetof(struct exchange, job));
     struct segment *s = x->segment;
+    uint64_t begin_us = j->at_us;
     x->req.worker = worker;
+    x->by_worker |= x->work != WORK_READ_AHEAD;
     switch (x->work) {
     case WORK_HANDLER:
         complete(x, x->req.route->handler(&x->req, &x->res));
@@ -195,6 +205,8 @@ static void work_run(struct job *j, int worker)
                         x->warm_end - (s->offset + x->segment_sent));
         break;
     }
+    if (x->work != WORK_READ_AHEAD)
+        x->worker_us += clock_mono_us() - begin_us;
     reactor_post(x->conn->shard->reactor, &x->back);
 }
 

@@ -42,8 +42,11 @@ struct exchange {
     struct arena arena;
     struct request req;
     struct response res;
-    bool gone;     /* the client is not there any more */
-    bool answered; /* part of the response is out */
+    bool gone;              /* the client is not there any more */
+    bool answered;          /* part of the response is out */
+    uint64_t first_byte_us; /* since the head was complete; 0: when the response is out whole */
+    uint64_t worker_us;
+    bool by_worker;
     uint64_t load; /* this exchange's part of in_flight_bytes */
 
     /* The request's body. */
@@ -141,6 +144,8 @@ bool exchange_bodiless(const struct exchange *x);
 void exchange_send_begin(struct exchange *x);
 /* n bytes of the body are out. */
 void exchange_sent(struct exchange *x, uint64_t n);
+/* The response cannot go on at once. If part of it is out, that part's time is noted. */
+void exchange_send_pause(struct exchange *x);
 /* How many of at most n bytes of the current segment, a file, are in memory. 0: none; then
  * WORK_READ_AHEAD is due. */
 uint64_t exchange_warm(struct exchange *x, uint64_t n);

@@ -32,6 +32,12 @@ void exchange_sent(struct exchange *x, uint64_t n)
     }
 }
 
+void exchange_send_pause(struct exchange *x)
+{
+    if (x->answered && !x->first_byte_us)
+        x->first_byte_us = clock_mono_us() - x->req.start_us;
+}
+
 uint64_t exchange_warm(struct exchange *x, uint64_t n)
 {
     struct segment *s = x->segment;

@@ -306,15 +306,15 @@ static void render_error(struct request *req, struct response *res, enum err e)
                     arena_printf(req->arena, "%s: %.*s", err_name(e), STR_ARG(req->error.message)));
 }
 
-static void on_done(const struct request *req, int status, uint64_t in, uint64_t out,
-                    uint64_t elapsed_us)
+static void on_done(const struct request *req, const struct http_done *done)
 {
     struct fixture *f = req->app;
     pthread_mutex_lock(&f->lock);
     f->done++;
-    f->done_status = status;
-    f->done_in = in;
-    f->done_out = out;
+    f->done_status = done->status;
+    f->done_in = done->body_in_bytes;
+    f->done_out = done->body_out_bytes;
+    f->last_done = *done;
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
 }

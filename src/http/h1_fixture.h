@@ -39,6 +39,7 @@ struct fixture {
     unsigned done; /* on_done calls */
     int done_status;
     uint64_t done_in, done_out;
+    struct http_done last_done;
     int64_t hits[LIMIT_COUNT]; /* before the start */
 };
 

@@ -163,6 +163,7 @@ static bool wait_to_send(struct conn *c, uint32_t events)
     if (c->progress || !c->timer.link)
         conn_set_timer(c, c->shard->server->config.limits.send_ms);
     c->progress = false;
+    exchange_send_pause(c->x);
     return conn_wait(c, events);
 }
 
@@ -184,6 +185,7 @@ bool h1_send(struct conn *c)
         } else if (n == IO_COLD) {
             conn_cancel_timer(c);
             c->step = STEP_WORK;
+            exchange_send_pause(x);
             return exchange_submit(x, WORK_READ_AHEAD);
         } else {
             /* IO_END too: the file is shorter than promised, and what is missing is not made up. */

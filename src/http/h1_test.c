@@ -3,6 +3,7 @@
 #include "http/h1_fixture.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -303,6 +304,7 @@ static void stalled_send_is_given_up(void)
     client_send(fd, "GET /file/30000000 HTTP/1.1\r\n" HOST "\r\n");
     fixture_wait(&f, &f.done, 1); /* nothing is read here */
     CHECK_INT(fixture_hits(&f, LIMIT_SEND_TIME), 1);
+    CHECK(f.last_done.first_byte_us < f.last_done.elapsed_us);
     close(fd);
     fixture_stop(&f);
     CHECK_INT(f.done_status, 200);
@@ -337,6 +339,42 @@ static void full_queue_is_503(void)
     close(busy);
     close(fds[0]);
     close(fds[1]);
+    fixture_stop(&f);
+}
+
+static void what_a_request_took_is_told(void)
+{
+    int64_t waits = (int64_t)metric_observed_at(METRIC_WORKER_WAIT, 0);
+    unsigned connections = 0;
+    uint64_t bytes = 0, used = 0, max = 0;
+    fixture_start(&f, fixture_config(), 1, 10);
+    int first = client_connect(&f), second = client_connect(&f);
+    client_send(first, "GET /gate HTTP/1.1\r\n" HOST "\r\n");
+    gate_wait_arrived(&f.gate, 1);
+    CHECK_INT(pool_load(f.pool).busy, 1);
+    client_send(second, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+    while (pool_load(f.pool).waiting == 0)
+        sched_yield();
+    CHECK_INT(pool_load(f.pool).waiting, 1);
+    unsigned total = 0, reactors = 0;
+    for (; http_server_reactor(f.server, reactors, &connections, &bytes); reactors++)
+        total += connections;
+    CHECK_INT(reactors, 2);
+    CHECK_INT(total, 2);
+    http_server_memory(f.server, &used, &max);
+    CHECK(max > 0 && used == 0);
+    gate_open(&f.gate, 1);
+    fixture_wait(&f, &f.done, 2);
+    CHECK(f.last_done.by_worker && f.last_done.worker_us <= f.last_done.elapsed_us);
+    CHECK(f.last_done.first_byte_us <= f.last_done.elapsed_us);
+    CHECK_INT((int64_t)metric_observed_at(METRIC_WORKER_WAIT, 0) - waits, 2);
+    client_reply(second, &r, false);
+    client_ask(second, "GET /quick HTTP/1.1\r\n" HOST "\r\n", &r, 200);
+    fixture_wait(&f, &f.done, 3);
+    CHECK(!f.last_done.by_worker && f.last_done.worker_us == 0);
+    CHECK_INT((int64_t)metric_observed_at(METRIC_WORKER_WAIT, 0) - waits, 2);
+    close(first);
+    close(second);
     fixture_stop(&f);
 }
 
@@ -458,6 +496,7 @@ TESTS({"answers and keeps alive", answers_and_keeps_alive},
       {"a slow head is 408", slow_head_is_408},
       {"idle connections are closed", idle_connections_are_closed},
       {"a stalled send is given up", stalled_send_is_given_up},
+      {"what a request took is told", what_a_request_took_is_told},
       {"a full queue is 503", full_queue_is_503}, {"connection limit", connection_limit},
       {"drain finishes what runs", drain_finishes_what_runs},
       {"drain without grace cuts", drain_without_grace_cuts},

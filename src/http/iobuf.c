@@ -27,6 +27,14 @@ void budget_release(struct budget *b)
     pthread_mutex_destroy(&b->lock);
 }
 
+uint64_t budget_used(struct budget *b)
+{
+    pthread_mutex_lock(&b->lock);
+    uint64_t bytes = b->stream_bytes + b->small_bytes;
+    pthread_mutex_unlock(&b->lock);
+    return bytes;
+}
+
 static bool fits(const struct budget *b, size_t bytes)
 {
     return bytes <= b->stream_bytes_max - b->stream_bytes;

@@ -466,3 +466,19 @@ unsigned http_server_connections(const struct http_server *s)
 {
     return atomic_load_explicit(&s->connections, memory_order_relaxed);
 }
+
+void http_server_memory(struct http_server *s, uint64_t *used_bytes, uint64_t *max_bytes)
+{
+    *max_bytes = s->config.limits.receive_memory_bytes;
+    *used_bytes = budget_used(&s->budget);
+}
+
+bool http_server_reactor(const struct http_server *s, unsigned n, unsigned *connections,
+                         uint64_t *in_flight_bytes)
+{
+    if (n >= s->shard_n)
+        return false;
+    *connections = atomic_load_explicit(&s->shards[n].connections, memory_order_relaxed);
+    *in_flight_bytes = atomic_load_explicit(&s->shards[n].in_flight_bytes, memory_order_relaxed);
+    return true;
+}

@@ -25,6 +25,16 @@ struct http_limits {
     uint64_t drain_ms; /* lingering close after an early refusal */
 };
 
+/* How an exchange went. */
+struct http_done {
+    int status; /* 0: the client was gone before it got one */
+    uint64_t body_in_bytes, body_out_bytes;
+    uint64_t elapsed_us;    /* from a complete head to the last byte */
+    uint64_t first_byte_us; /* to the first byte of the answer */
+    uint64_t worker_us;     /* workers' part in it */
+    bool by_worker;         /* false: a reactor did it all */
+};
+
 struct http_config {
     const str *listen; /* "address:port", "[v6]:port" */
     size_t listen_n;
@@ -43,10 +53,8 @@ struct http_config {
      * parsed method, target, host and fields are empty. */
     void (*render_error)(struct request *req, struct response *res, enum err e);
     /* Reactor; must not block. After the last byte was handed to the kernel or the connection
-     * ended: for the access log. status 0: the client was gone before it got one. The byte counts
-     * are those of the bodies. */
-    void (*on_done)(const struct request *req, int status, uint64_t body_in_bytes,
-                    uint64_t body_out_bytes, uint64_t elapsed_us);
+     * ended: for metrics and the access log. */
+    void (*on_done)(const struct request *req, const struct http_done *done);
 };
 
 /* Binds and listens. On failure `why` names the address and the reason. */
@@ -65,3 +73,9 @@ void http_server_drain(struct http_server *s, uint64_t grace_ms);
 void http_server_free(struct http_server *s);
 /* Any thread: connections that are open now. */
 unsigned http_server_connections(const struct http_server *s);
+
+/* Any thread: memory that bodies in flight have taken, and may take. */
+void http_server_memory(struct http_server *s, uint64_t *used_bytes, uint64_t *max_bytes);
+/* Any thread: what the n-th reactor has; false past the last. */
+bool http_server_reactor(const struct http_server *s, unsigned n, unsigned *connections,
+                         uint64_t *in_flight_bytes);

@@ -6,6 +6,9 @@
  * not one per job, and no job waits while a worker sleeps for longer than one wake-up takes. */
 #include "loop/pool.h"
 
+#include "base/clock.h"
+#include "base/metrics.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +30,7 @@ struct pool {
     struct worker *idle; /* stack */
     bool waking;         /* a worker was woken and has not looked at the queue yet */
     bool stopping;
-    unsigned threads_n;
+    unsigned threads_n, idle_n;
     struct worker workers[];
 };
 
@@ -38,6 +41,7 @@ static struct worker *choose_idle(struct pool *p)
     if (!w || p->waking || !p->head)
         return NULL;
     p->idle = w->next_idle;
+    p->idle_n--;
     p->waking = true;
     w->woken = true;
     return w;
@@ -48,6 +52,7 @@ static void sleep_until_woken(struct worker *w)
     struct pool *p = w->pool;
     w->next_idle = p->idle;
     p->idle = w;
+    p->idle_n++;
     while (!w->woken && !p->stopping)
         pthread_cond_wait(&w->wake, &p->lock);
     if (w->woken)
@@ -81,6 +86,9 @@ static void *worker_main(void *arg)
         pthread_mutex_unlock(&p->lock);
         if (next)
             pthread_cond_signal(&next->wake);
+        uint64_t queued_us = j->at_us;
+        j->at_us = clock_mono_us();
+        metric_observe(METRIC_WORKER_WAIT, j->at_us - queued_us);
         j->run(j, w->index);
         pthread_mutex_lock(&p->lock);
     }
@@ -151,9 +159,18 @@ unsigned pool_threads(const struct pool *p)
     return p->threads_n;
 }
 
+struct pool_load pool_load(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    struct pool_load load = {.busy = p->threads_n - p->idle_n, .waiting = p->queued};
+    pthread_mutex_unlock(&p->lock);
+    return load;
+}
+
 static enum err submit(struct pool *p, struct job *j, size_t queue_max)
 {
     j->next = NULL;
+    j->at_us = clock_mono_us();
     pthread_mutex_lock(&p->lock);
     if (p->queued >= queue_max) {
         pthread_mutex_unlock(&p->lock);

@@ -19,12 +19,20 @@ enum { WORKER_NONE = -1 }; /* "not on a worker" where a worker's index is asked 
 struct job {
     struct job *next;
     void (*run)(struct job *j, int worker);
+    uint64_t at_us; /* the pool's: when it was queued; while it runs: when that began (monotonic) */
 };
 
 NODISCARD enum err pool_new(struct pool **ret, unsigned threads_n, unsigned queue_max);
 /* Runs what is queued, and what that queues, then joins the threads. NULL-safe. */
 void pool_free(struct pool *p);
 unsigned pool_threads(const struct pool *p);
+
+struct pool_load {
+    unsigned busy;  /* workers that are not idle */
+    size_t waiting; /* jobs */
+};
+/* Any thread. */
+struct pool_load pool_load(struct pool *p);
 
 /* Any thread, never blocks. ERR_OVERLOADED when queue_max jobs wait. */
 NODISCARD enum err pool_submit(struct pool *p, struct job *j);
