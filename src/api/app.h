@@ -1,5 +1,5 @@
 /* What handlers work with: request.app points here. Built once by cli/serve.c before the server
- * starts, read-only afterwards. */
+ * starts; read-only afterwards, but for what is atomic. */
 #pragma once
 
 #include "auth/auth.h"
@@ -10,8 +10,11 @@
 #include "jobs/scrub.h"
 #include "registry/registry.h"
 
+#include <stdatomic.h>
+
 struct app {
-    const struct conf *conf;
+    const struct conf *conf; /* as it was at start */
+    atomic_bool log_access;  /* log.access as it is now */
     struct db *db;
     struct auth *auth;
     struct registry registry;
@@ -31,3 +34,5 @@ extern const size_t api_route_tables_n;
 void api_render_error(struct request *req, struct response *res, enum err e);
 /* http_config.on_done: metrics and the access log. */
 void api_on_done(const struct request *req, const struct http_done *done);
+/* http_config.on_refused: a log line as for a request. */
+void api_on_refused(void *app, str client, str why);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ enum { LINE_MAX_BYTES = 8192, QUEUE_MAX_BYTES = 1 << 20 };
 static struct {
     int fd;
     enum log_format format;
-    enum log_level least;
+    _Atomic enum log_level least;
 } sink = {.fd = STDERR_FILENO, .format = LOG_LOGFMT, .least = LOG_INFO};
 
 /* The hand-over to the writer thread. */
@@ -37,9 +38,14 @@ void log_init(int fd, enum log_format format, enum log_level least)
     sink.least = least;
 }
 
+void log_set_level(enum log_level least)
+{
+    atomic_store_explicit(&sink.least, least, memory_order_relaxed);
+}
+
 bool log_enabled(enum log_level level)
 {
-    return level >= sink.least;
+    return level >= atomic_load_explicit(&sink.least, memory_order_relaxed);
 }
 
 static bool needs_quotes(str s)

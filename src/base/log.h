@@ -42,6 +42,8 @@ static inline struct log_field log_err(enum err e)
 
 /* Sets the sink. Call before other threads exist. */
 void log_init(int fd, enum log_format format, enum log_level least);
+/* Any thread, at any time. */
+void log_set_level(enum log_level least);
 bool log_enabled(enum log_level level);
 
 /* From now on a thread writes the lines. The caller has blocked the signals it wants for itself. */

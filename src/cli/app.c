@@ -34,6 +34,7 @@ enum err app_open(struct app *app, const struct conf *conf, unsigned readers_n, 
 {
     struct registry *registry = &app->registry;
     app->conf = conf;
+    app->log_access = conf->log_access;
     enum err e = data_dir_take(conf->data, a, lock_fd, why);
     if (!e)
         e = data_dir_check_whole(conf->data, a, why);

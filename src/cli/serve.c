@@ -120,6 +120,7 @@ static enum err open_server(struct serving *s)
         .app = &s->app,
         .render_error = api_render_error,
         .on_done = api_on_done,
+        .on_refused = api_on_refused,
     };
     e = http_server_new(&s->server, &config, &s->arena, &s->why);
     return e ? e : http_server_start(s->server);

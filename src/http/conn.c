@@ -194,9 +194,14 @@ void conn_adopt(struct shard *s, struct conn *c)
 /* The peer is told why in an alert, which a reset must not overtake. */
 static bool refused(struct conn *c)
 {
+    const struct http_config *config = &c->shard->server->config;
+    char why[TLS_ERROR_BYTES_MAX];
+    if (config->on_refused)
+        config->on_refused(config->app, str_make(c->peer_text, c->peer_text_n),
+                           tls_handshake_error(&c->transport, why));
     transport_to_tcp(&c->transport);
     c->transport.ops->shutdown_write(&c->transport);
-    conn_set_timer(c, c->shard->server->config.limits.drain_ms);
+    conn_set_timer(c, config->limits.drain_ms);
     c->can_read = true;
     c->step = STEP_LINGER;
     return true;
@@ -222,6 +227,8 @@ bool conn_handshake(struct conn *c)
     conn_cancel_timer(c);
     if (n == IO_CLEARTEXT)
         return refuse_cleartext(c);
+    if (n == IO_END)
+        return conn_gone(c);
     if (n != 1) {
         metric_add(METRIC_TLS_FAILED, 1);
         return refused(c);

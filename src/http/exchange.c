@@ -52,6 +52,7 @@ struct exchange *exchange_new(struct conn *c, void (*wake)(struct exchange *x))
         .local = str_make(c->local_text, c->local_text_n),
         .start_us = clock_mono_us(),
         .secure = c->transport.secure,
+        .client_subject = c->transport.client_subject,
         .ranges_max = s->server->config.limits.ranges_max,
         .worker = WORKER_NONE,
         .app = s->server->config.app,
@@ -106,11 +107,12 @@ void exchange_set_load(struct exchange *x, uint64_t bytes)
 static void take_forwarded(struct exchange *x)
 {
     const struct http_server *s = x->conn->shard->server;
-    struct forwarded f = {.client = x->conn->peer, .host = x->req.host};
+    struct forwarded f = {
+        .client = x->conn->peer, .secure = x->conn->transport.secure, .host = x->req.host};
     char text[ADDRESS_LEN_MAX];
     forwarded_resolve(s->trusted, s->trusted_n, x->req.fields, x->req.field_n, &f);
     x->req.client = arena_str(&x->arena, address_ip_text(&f.client, text));
-    x->req.secure = f.secure || x->conn->transport.secure;
+    x->req.secure = f.secure;
     x->req.host = f.host;
 }
 

@@ -55,6 +55,8 @@ struct http_config {
     /* Reactor; must not block. After the last byte was handed to the kernel or the connection
      * ended: for metrics and the access log. */
     void (*on_done)(const struct request *req, const struct http_done *done);
+    /* Reactor; must not block. A connection's TLS handshake failed. NULL: nobody asks. */
+    void (*on_refused)(void *app, str client, str why);
 };
 
 /* Binds and listens. On failure `why` names the address and the reason. */

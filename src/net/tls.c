@@ -7,13 +7,14 @@
 #include "net/tls_private.h"
 
 #include <openssl/err.h>
-#include <openssl/ssl.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     RECORD_HANDSHAKE = 0x16, /* first byte of a connection that speaks TLS */
     RECORD_BYTES = 16 * 1024,
+    SUBJECT_BYTES_MAX = 1024,
 };
 
 /* What an OpenSSL call that did not succeed comes down to. */
@@ -32,6 +33,33 @@ static int result(struct transport *t, int n)
     }
 }
 
+/* False: the client's certificate names nobody readable, or has expired since the session that is
+ * resumed began. */
+static bool take_client_subject(struct transport *t)
+{
+    X509 *certificate = SSL_get0_peer_certificate(t->tls);
+    if (!certificate)
+        return true;
+    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+        return false;
+    CLEANUP(bio) BIO *out = BIO_new(BIO_s_mem());
+    if (!out)
+        abort();
+    if (X509_NAME_print_ex(out, X509_get_subject_name(certificate), 0,
+                           XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0)
+        return false;
+    char *text;
+    long n = BIO_get_mem_data(out, &text);
+    if (n > SUBJECT_BYTES_MAX)
+        n = SUBJECT_BYTES_MAX;
+    char *copy = malloc((size_t)n + 1);
+    if (!copy)
+        abort();
+    memcpy(copy, text, (size_t)n);
+    t->client_subject = str_make(copy, (size_t)n);
+    return true;
+}
+
 static int tls_handshake(struct transport *t)
 {
     if (SSL_in_before(t->tls)) {
@@ -40,13 +68,17 @@ static int tls_handshake(struct transport *t)
         if (n == 1 && first != RECORD_HANDSHAKE)
             return IO_CLEARTEXT;
         if (n != 1)
-            return n < 0 && (errno == EAGAIN || errno == EINTR) ? IO_WAIT_READ : IO_FAILED;
+            return n < 0 && (errno == EAGAIN || errno == EINTR) ? IO_WAIT_READ : IO_END;
     }
     ERR_clear_error();
     int n = SSL_accept(t->tls);
     if (n != 1) {
         int wait = result(t, n);
         return wait == IO_END ? IO_FAILED : wait;
+    }
+    if (!take_client_subject(t)) {
+        t->broken = true;
+        return IO_FAILED;
     }
     const unsigned char *name;
     unsigned name_n;
@@ -148,6 +180,8 @@ static void tls_close(struct transport *t)
 {
     say_goodbye(t);
     SSL_free(t->tls);
+    free((char *)t->client_subject.p);
+    t->client_subject = (str){0};
     t->tls = NULL;
     close(t->fd);
     t->fd = -1;
@@ -173,11 +207,16 @@ void transport_init_tls(struct transport *t, int fd, struct tls *tls)
 void transport_to_tcp(struct transport *t)
 {
     SSL_free(t->tls);
+    free((char *)t->client_subject.p);
     transport_init_tcp(t, t->fd);
 }
 
-str tls_handshake_error(void)
+str tls_handshake_error(const struct transport *t, char out[TLS_ERROR_BYTES_MAX])
 {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    return reason ? str_from(reason) : STR("the connection ended");
+    long verdict = SSL_get_verify_result(t->tls);
+    int n = snprintf(out, TLS_ERROR_BYTES_MAX, "%s%s%s", reason ? reason : "the connection ended",
+                     verdict == X509_V_OK ? "" : ": ",
+                     verdict == X509_V_OK ? "" : X509_verify_cert_error_string(verdict));
+    return str_make(out, n < TLS_ERROR_BYTES_MAX ? (size_t)n : TLS_ERROR_BYTES_MAX - 1);
 }

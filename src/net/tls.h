@@ -9,6 +9,8 @@
 
 struct tls;
 
+enum { TLS_ERROR_BYTES_MAX = 256 };
+
 enum tls_client_auth { TLS_CLIENT_AUTH_OFF, TLS_CLIENT_AUTH_OPTIONAL, TLS_CLIENT_AUTH_REQUIRED };
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 
@@ -40,4 +42,4 @@ void transport_init_tls(struct transport *t, int fd, struct tls *tls);
 /* When the handshake failed or was none: goes on as plain TCP. */
 void transport_to_tcp(struct transport *t);
 /* Why the handshake failed, in OpenSSL's words: right after it returned IO_FAILED. */
-str tls_handshake_error(void);
+str tls_handshake_error(const struct transport *t, char out[TLS_ERROR_BYTES_MAX]);

@@ -31,8 +31,8 @@ enum { TRANSPORT_SCRATCH_BYTES = 64 * 1024 };
 struct transport;
 
 struct transport_ops {
-    /* To be called before all others until it returns 1: done. Else a wait, IO_FAILED or
-     * IO_CLEARTEXT. */
+    /* To be called before all others until it returns 1: done. Else a wait, IO_END (the peer left
+     * without a word), IO_FAILED or IO_CLEARTEXT. */
     int (*handshake)(struct transport *t);
     /* Reads up to n bytes. */
     ssize_t (*read)(struct transport *t, void *bytes, size_t n);
@@ -56,6 +56,8 @@ struct transport {
     bool read_needs_write; /* the last read waits for the socket to be writable */
     bool broken;           /* TLS: the session failed, nothing more may be sent */
     struct ssl_st *tls;
+    str client_subject; /* TLS: who the verified certificate of the client names (RFC 4514), empty
+                           without; as long as the transport */
     char *scratch; /* TLS: TRANSPORT_SCRATCH_BYTES of the reactor's; holds nothing between calls */
 };
 
