@@ -116,7 +116,7 @@ static void take_forwarded(struct exchange *x)
     x->req.host = f.host;
 }
 
-enum err exchange_begin(struct exchange *x, const struct h1_head *h)
+enum err exchange_begin(struct exchange *x, const struct head *h)
 {
     const struct http_server *s = x->conn->shard->server;
     struct request *req = &x->req;

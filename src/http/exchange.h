@@ -98,7 +98,7 @@ void exchange_end(struct exchange *x);
 void exchange_set_load(struct exchange *x, uint64_t bytes);
 /* Takes the request over, and what trusted proxies say of it; finds its route. On error x->res may
  * have headers that belong to the answer. */
-NODISCARD enum err exchange_begin(struct exchange *x, const struct h1_head *h);
+NODISCARD enum err exchange_begin(struct exchange *x, const struct head *h);
 /* x->res becomes the answer to the error. */
 void exchange_fail(struct exchange *x, enum err e);
 /* Runs the handler, here or on a worker. True: x->sink or else x->res is set; false: it will be

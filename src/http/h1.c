@@ -83,9 +83,9 @@ static bool keep_head(struct conn *c)
 static bool head_arrived(struct conn *c, size_t n)
 {
     const struct http_config *config = &c->shard->server->config;
-    const struct h1_limits limits = {.head_bytes_max = config->limits.head_bytes_max,
-                                     .target_bytes_max = config->limits.target_bytes_max,
-                                     .fields_max = config->limits.head_fields_max};
+    const struct head_limits limits = {.head_bytes_max = config->limits.head_bytes_max,
+                                       .target_bytes_max = config->limits.target_bytes_max,
+                                       .fields_max = config->limits.head_fields_max};
     struct exchange *x = new_exchange(c);
     str head = arena_str(&x->arena, str_first(conn_input(c), n));
     conn_consume(c, n);
@@ -93,7 +93,7 @@ static bool head_arrived(struct conn *c, size_t n)
     conn_cancel_timer(c);
     c->head_timed = false;
 
-    struct h1_head h;
+    struct head h;
     enum err e = h1_head_parse(head, &limits, &x->arena, &h, &x->req.error);
     if (e)
         return h1_refuse(c, e);

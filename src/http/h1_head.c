@@ -2,42 +2,14 @@
 #include "http/h1_parse.h"
 #include "http/target.h"
 
-/* Fields the framing, the routing or the authorisation of a message hangs on. Two parsers that
- * disagree about which of two such fields counts is how requests are smuggled, so none of them may
- * be repeated. Connection is a list and handled as it comes. */
-#define SINGLE_TABLE(X)                       \
-    X(HOST, "host")                           \
-    X(CONTENT_LENGTH, "content-length")       \
-    X(TRANSFER_ENCODING, "transfer-encoding") \
-    X(EXPECT, "expect")                       \
-    X(AUTHORIZATION, "authorization")         \
-    X(CONTENT_RANGE, "content-range")         \
-    X(RANGE, "range")
-
-enum single {
-#define X(id, name) SINGLE_##id,
-    SINGLE_TABLE(X)
-#undef X
-        SINGLE_COUNT
-};
-
-static const str single_names[] = {
-#define X(id, name) STR_INIT(name),
-    SINGLE_TABLE(X)
-#undef X
-};
-
-enum { FIELDS_FIRST = 32 };
-
 struct parser {
     str rest;
-    const struct h1_limits *limits;
+    const struct head_limits *limits;
     struct arena *arena;
     struct error *why;
-    struct h1_head head;
-    size_t field_cap;
-    str single[SINGLE_COUNT]; /* p == NULL: not seen */
-    bool close, persist;      /* Connection: close, keep-alive */
+    struct head head;
+    struct head_fields fields;
+    bool close, persist; /* Connection: close, keep-alive */
 };
 
 static enum err refuse(struct parser *ps, enum err code, const char *why)
@@ -144,30 +116,8 @@ static enum err parse_connection(struct parser *ps, str value)
 
 static enum err add_field(struct parser *ps, str name, str value)
 {
-    struct h1_head *h = &ps->head;
-    if (h->field_n == ps->limits->fields_max)
-        return refuse(ps, ERR_HEAD_TOO_LARGE, "the request has more header fields than allowed");
-    if (h->field_n == ps->field_cap) {
-        size_t cap = ps->field_cap ? ps->field_cap * 2 : FIELDS_FIRST;
-        struct field *grown = ARENA_ARRAY(ps->arena, cap, struct field);
-        if (h->field_n > 0)
-            memcpy(grown, h->fields, h->field_n * sizeof *grown);
-        h->fields = grown;
-        ps->field_cap = cap;
-    }
-    h->fields[h->field_n++] = (struct field){name, value};
-
-    if (str_eq(name, STR("connection")))
-        return parse_connection(ps, value);
-    for (size_t i = 0; i < SINGLE_COUNT; i++) {
-        if (!str_eq(name, single_names[i]))
-            continue;
-        if (ps->single[i].p)
-            return error_set(ps->arena, ps->why, ERR_BAD_REQUEST, "%.*s is given more than once",
-                             STR_ARG(name));
-        ps->single[i] = value;
-    }
-    return OK;
+    enum err e = head_add(&ps->fields, name, value);
+    return !e && str_eq(name, STR("connection")) ? parse_connection(ps, value) : e;
 }
 
 /* The name in lower case; only a name that is not so already is copied. */
@@ -206,19 +156,6 @@ static enum err parse_fields(struct parser *ps)
     }
 }
 
-static enum err check_host(struct parser *ps)
-{
-    str host = ps->single[SINGLE_HOST];
-    if (!host.p)
-        return ps->head.http_1_0 ? OK : bad(ps, "the Host field is missing");
-    if (!authority_valid(host))
-        return bad(ps, "the Host field is not a host name or address");
-    if (ps->head.host.p && !str_eq_nocase(host, ps->head.host))
-        return bad(ps, "the Host field contradicts the request target");
-    ps->head.host = host;
-    return OK;
-}
-
 /* Only `chunked`, alone. A list of known names that holds another coding is understood but not
  * implemented; anything else leaves the end of the message in doubt. */
 static enum err check_coding(struct parser *ps, str value)
@@ -239,8 +176,9 @@ static enum err check_coding(struct parser *ps, str value)
 
 static enum err check_framing(struct parser *ps)
 {
-    struct h1_head *h = &ps->head;
-    str length = ps->single[SINGLE_CONTENT_LENGTH], coding = ps->single[SINGLE_TRANSFER_ENCODING];
+    struct head *h = &ps->head;
+    str length = ps->fields.single[SINGLE_CONTENT_LENGTH];
+    str coding = ps->fields.single[SINGLE_TRANSFER_ENCODING];
     h->chunked = coding.p != NULL;
     h->has_length = coding.p || length.p;
     if (coding.p) {
@@ -251,36 +189,38 @@ static enum err check_framing(struct parser *ps)
         h->body_bytes = BODY_UNKNOWN;
         return check_coding(ps, coding);
     }
-    if (length.p && (!str_u64(length, &h->body_bytes) || h->body_bytes > INT64_MAX))
-        return bad(ps, "the Content-Length is not a decimal number");
-    return OK;
+    return head_length(&ps->fields, &h->body_bytes);
 }
 
 /* RFC 9110 10.1.1: an HTTP/1.0 client does not know 100, whatever it sends. */
 static enum err check_expect(struct parser *ps)
 {
-    str expect = ps->single[SINGLE_EXPECT];
-    if (!expect.p || ps->head.http_1_0)
-        return OK;
-    if (!str_eq_nocase(expect, STR("100-continue")))
-        return refuse(ps, ERR_EXPECTATION_FAILED, "the only expectation known is 100-continue");
-    ps->head.expects_continue = ps->head.body_bytes > 0;
-    return OK;
+    bool expects = false;
+    enum err e = ps->head.http_1_0 ? OK : head_expect(&ps->fields, &expects);
+    ps->head.expects_continue = expects && ps->head.body_bytes > 0;
+    return e;
 }
 
-enum err h1_head_parse(str head, const struct h1_limits *limits, struct arena *a,
-                       struct h1_head *ret, struct error *why)
+enum err h1_head_parse(str head, const struct head_limits *limits, struct arena *a,
+                       struct head *ret, struct error *why)
 {
-    struct parser ps = {.rest = head, .limits = limits, .arena = a, .why = why};
+    struct parser ps = {.rest = head,
+                        .limits = limits,
+                        .arena = a,
+                        .why = why,
+                        .fields = {.arena = a, .why = why, .fields_max = limits->fields_max}};
     if (head.n > limits->head_bytes_max)
         return refuse(&ps, ERR_HEAD_TOO_LARGE, "the request head is larger than allowed");
     if (str_starts(head, STR("\r\n")))
         ps.rest = str_skip(head, 2);
 
     enum err e;
-    if ((e = parse_request_line(&ps)) || (e = parse_fields(&ps)) || (e = check_host(&ps)) ||
+    if ((e = parse_request_line(&ps)) || (e = parse_fields(&ps)) ||
+        (e = head_host(&ps.fields, ps.head.host, !ps.head.http_1_0, &ps.head.host)) ||
         (e = check_framing(&ps)) || (e = check_expect(&ps)))
         return e;
+    ps.head.fields = ps.fields.fields;
+    ps.head.field_n = ps.fields.field_n;
     ps.head.keep_alive = !ps.close && (ps.persist || !ps.head.http_1_0);
     *ret = ps.head;
     return OK;

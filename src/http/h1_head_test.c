@@ -1,10 +1,10 @@
 #include "base/test.h"
 #include "http/h1_parse.h"
 
-static const struct h1_limits limits = {
+static const struct head_limits limits = {
     .head_bytes_max = 4096, .target_bytes_max = 512, .fields_max = 40};
 
-static enum err parse(struct arena *a, str head, struct h1_head *ret, struct error *why)
+static enum err parse(struct arena *a, str head, struct head *ret, struct error *why)
 {
     size_t scanned = 0;
     size_t n = h1_head_length(head, &scanned);
@@ -172,7 +172,7 @@ static void refuses(void)
 {
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         ARENA_CLEANUP struct arena a = {0};
-        struct h1_head head = {.field_n = 77};
+        struct head head = {.field_n = 77};
         struct error why = {0};
         enum err e = parse(&a, refusals[i].head, &head, &why);
         if (e != refusals[i].want)
@@ -218,7 +218,7 @@ static void accepts(void)
 {
     for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
         ARENA_CLEANUP struct arena a = {0};
-        struct h1_head head;
+        struct head head;
         struct error why = {0};
         enum err e = parse(&a, accepted[i], &head, &why);
         if (e)
@@ -230,7 +230,7 @@ static void accepts(void)
 static void reads_a_request(void)
 {
     ARENA_CLEANUP struct arena a = {0};
-    struct h1_head h = {0};
+    struct head h = {0};
     struct error why = {0};
     CHECK_INT(parse(&a,
                     STR("PUT /v2/a%2fb/x?digest=c&d HTTP/1.1\r\nHOST: Reg:5000\r\n"
@@ -253,9 +253,9 @@ static void reads_a_request(void)
     CHECK_STR(h.fields[2].value, "One  Two");
 }
 
-static struct h1_head parsed(struct arena *a, str head)
+static struct head parsed(struct arena *a, str head)
 {
-    struct h1_head h = {0};
+    struct head h = {0};
     struct error why = {0};
     CHECK_INT(parse(a, head, &h, &why), OK);
     return h;
@@ -264,8 +264,8 @@ static struct h1_head parsed(struct arena *a, str head)
 static void knows_the_body(void)
 {
     ARENA_CLEANUP struct arena a = {0};
-    struct h1_head h = parsed(&a, STR("PATCH / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n"
-                                      "Expect: 100-continue\r\n\r\n"));
+    struct head h = parsed(&a, STR("PATCH / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n"
+                                   "Expect: 100-continue\r\n\r\n"));
     CHECK(h.chunked && h.has_length && h.expects_continue);
     CHECK(h.body_bytes == BODY_UNKNOWN);
     h = parsed(&a, STR("POST / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n\r\n"));
@@ -292,7 +292,7 @@ static void knows_persistence(void)
 static void takes_absolute_targets_apart(void)
 {
     ARENA_CLEANUP struct arena a = {0};
-    struct h1_head h = parsed(&a, STR("GET http://H:1/v2/?n=1 HTTP/1.1\r\nHost: h:1\r\n\r\n"));
+    struct head h = parsed(&a, STR("GET http://H:1/v2/?n=1 HTTP/1.1\r\nHost: h:1\r\n\r\n"));
     CHECK_STR(h.path, "/v2/");
     CHECK_STR(h.query, "n=1");
     CHECK_STR(h.host, "h:1");
@@ -308,10 +308,10 @@ static void takes_absolute_targets_apart(void)
 static void keeps_limits(void)
 {
     ARENA_CLEANUP struct arena a = {0};
-    struct h1_head h;
+    struct head h;
     str head = STR("GET /0123 HTTP/1.1\r\n" HOST "A: b\r\nC: d\r\n\r\n");
-    struct h1_limits exact = {.head_bytes_max = head.n, .target_bytes_max = 5, .fields_max = 3};
-    struct h1_limits less;
+    struct head_limits exact = {.head_bytes_max = head.n, .target_bytes_max = 5, .fields_max = 3};
+    struct head_limits less;
     struct error why = {0};
     CHECK_INT(h1_head_parse(head, &exact, &a, &h, &why), OK);
     less = exact, less.head_bytes_max--;
@@ -329,7 +329,7 @@ static void holds_many_fields(void)
     for (int i = 0; i < 39; i++)
         head = arena_printf(&a, "%.*sF%d: %d\r\n", STR_ARG(head), i, i);
     head = arena_printf(&a, "%.*s\r\n", STR_ARG(head));
-    struct h1_head h = parsed(&a, head);
+    struct head h = parsed(&a, head);
     CHECK_INT(h.field_n, 40);
     CHECK_STR(h.fields[0].name, "host");
     CHECK_STR(h.fields[39].name, "f38");

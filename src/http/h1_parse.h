@@ -8,26 +8,7 @@
  * characters in the target outside RFC 3986. Pure; no I/O. */
 #pragma once
 
-#include "http/request.h"
-
-struct h1_limits {
-    size_t head_bytes_max;
-    size_t target_bytes_max;
-    unsigned fields_max;
-};
-
-struct h1_head {
-    enum method method;
-    bool http_1_0;
-    bool keep_alive; /* from version and Connection */
-    bool expects_continue;
-    bool chunked;
-    uint64_t body_bytes; /* Content-Length, 0 without; BODY_UNKNOWN when chunked */
-    bool has_length;     /* Content-Length or chunked was there */
-    str target, path, query, host;
-    struct field *fields; /* names in lower case */
-    size_t field_n;
-};
+#include "http/head.h"
 
 /* Length of the head at the start of `bytes`, with its empty line, or 0 when it is not complete.
  * *scanned (start with 0) remembers how far earlier calls looked, so growth costs O(n) in all. One
@@ -38,8 +19,8 @@ size_t h1_head_length(str bytes, size_t *scanned);
  * parts may live in the arena. Errors: ERR_BAD_REQUEST, ERR_HEAD_TOO_LARGE, ERR_TARGET_TOO_LONG,
  * ERR_NOT_IMPLEMENTED (method, coding), ERR_VERSION, ERR_EXPECTATION_FAILED, with `why` telling a
  * person what was wrong, without repeating header values. */
-NODISCARD enum err h1_head_parse(str head, const struct h1_limits *limits, struct arena *a,
-                                 struct h1_head *ret, struct error *why);
+NODISCARD enum err h1_head_parse(str head, const struct head_limits *limits, struct arena *a,
+                                 struct head *ret, struct error *why);
 
 /* Chunked coding, decoding incrementally (RFC 9112 7.1). Extensions are skipped, trailers are
  * checked for syntax and dropped; both are bounded (1 KiB a line, 8 KiB of trailers). */
