@@ -28,6 +28,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fault.h"
+
 enum kind {
     CREATE = 1, /* path: a new file */
     WRITE,      /* offset, data */
@@ -42,7 +44,8 @@ enum kind {
     SEND,       /* data: the first bytes */
     OPEN,       /* path: an existing file */
     SYNC_ALL,
-    UNKNOWN, /* path: why */
+    UNKNOWN,     /* path: why */
+    SYNC_FAILED, /* as SYNC, but it failed: what was not durable before never will be */
 };
 
 struct head {
@@ -66,9 +69,12 @@ static uint64_t last_file;
 static void __attribute__((constructor)) start(void)
 {
     const char *path = getenv("BERTH_RECORD_LOG"), *below = getenv("BERTH_RECORD_ROOT");
-    if (!path || !below || !realpath(below, root))
+    if (!below || !realpath(below, root))
         return;
     root_n = strlen(root);
+    fault_start();
+    if (!path)
+        return;
     int fd =
         (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     log_fd = fcntl(fd, F_DUPFD_CLOEXEC, 900);
@@ -95,7 +101,7 @@ static void append(enum kind kind, uint64_t file, uint64_t offset, const char *p
 static const char *below(int dir, const char *path, char *out)
 {
     char folder[PATH_MAX], link[64], joined[2 * PATH_MAX];
-    if (log_fd < 0)
+    if (!root_n)
         return NULL;
     if (path[0] == '/') {
         snprintf(joined, sizeof joined, "%s", path);
@@ -178,6 +184,19 @@ static uint64_t fd_file(int fd)
         errno = saved_;              \
     } while (0)
 
+/* Whether the call is to fail. */
+static bool fd_fault(enum fault_kind kind, int fd)
+{
+    char full[PATH_MAX];
+    return fault_wanted(kind) && fault_hits(fd_path(fd, full));
+}
+
+static bool path_fault(enum fault_kind kind, int dir, const char *path)
+{
+    char full[PATH_MAX];
+    return fault_wanted(kind) && fault_hits(below(dir, path, full));
+}
+
 /* ---- opening */
 
 static int open_any(int dir, const char *path, int flags, mode_t mode)
@@ -188,8 +207,14 @@ static int open_any(int dir, const char *path, int flags, mode_t mode)
     LOCKED({
         const char *p = below(dir, path, full);
         bool existed = !p || !fstatat(dir, path, &st, 0);
-        fd = (int)syscall(SYS_openat, dir, path, flags, mode);
-        if (p && fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
+        bool makes = !existed && flags & O_CREAT;
+        bool changes = makes || (flags & O_ACCMODE) != O_RDONLY;
+        enum fault_kind kind = makes ? FAULT_NAME : FAULT_OPEN;
+        if (!changes || !fault_wanted(kind) || !fault_hits(p))
+            fd = (int)syscall(SYS_openat, dir, path, flags, mode);
+        if (makes)
+            fault_after(kind);
+        if (log_fd >= 0 && p && fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
             if (!existed || (flags & O_TMPFILE) == O_TMPFILE)
                 append(CREATE, file_new(&st), 0, (flags & O_TMPFILE) == O_TMPFILE ? NULL : p, NULL,
                        NULL, 0);
@@ -271,6 +296,10 @@ static ssize_t write_any(int fd, const struct iovec *parts, int count)
     LOCKED({
         sending(fd, parts, (size_t)count);
         to_socket = is_socket(fd);
+        if (!to_socket && fd_fault(FAULT_WRITE, fd)) {
+            pthread_mutex_unlock(&lock);
+            return -1;
+        }
         if (!to_socket && fd_file(fd)) {
             off_t offset = lseek(fd, 0, SEEK_CUR);
             if (fcntl(fd, F_GETFL) & O_APPEND)
@@ -287,77 +316,91 @@ static ssize_t write_any(int fd, const struct iovec *parts, int count)
 ssize_t write(int fd, const void *p, size_t n)
 {
     struct iovec part = {(void *)p, n};
-    if (log_fd < 0)
+    if (!root_n)
         return syscall(SYS_write, fd, p, n);
     return write_any(fd, &part, 1);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
-    return log_fd < 0 ? syscall(SYS_writev, fd, parts, count) : write_any(fd, parts, count);
+    return root_n ? write_any(fd, parts, count) : syscall(SYS_writev, fd, parts, count);
 }
 
-#define PWRITER(name)                                           \
-    ssize_t name(int fd, const void *p, size_t n, off_t offset) \
-    {                                                           \
-        struct iovec part = {(void *)p, n};                     \
-        ssize_t done = 0;                                       \
-        LOCKED({                                                \
-            done = syscall(SYS_pwrite64, fd, p, n, offset);     \
-            wrote(fd, offset, &part, 1, done);                  \
-        });                                                     \
-        return done;                                            \
+#define PWRITER(name)                                                                        \
+    ssize_t name(int fd, const void *p, size_t n, off_t offset)                              \
+    {                                                                                        \
+        struct iovec part = {(void *)p, n};                                                  \
+        ssize_t done = 0;                                                                    \
+        LOCKED({                                                                             \
+            done = fd_fault(FAULT_WRITE, fd) ? -1 : syscall(SYS_pwrite64, fd, p, n, offset); \
+            wrote(fd, offset, &part, 1, done);                                               \
+            fault_after(FAULT_WRITE);                                                        \
+        });                                                                                  \
+        return done;                                                                         \
     }
 PWRITER(pwrite)
 PWRITER(pwrite64)
 
-#define PWRITEVER(name)                                                      \
-    ssize_t name(int fd, const struct iovec *parts, int count, off_t offset) \
-    {                                                                        \
-        ssize_t done = 0;                                                    \
-        LOCKED({                                                             \
-            done = syscall(SYS_pwritev, fd, parts, count, offset, 0);        \
-            wrote(fd, offset, parts, count, done);                           \
-        });                                                                  \
-        return done;                                                         \
+#define PWRITEVER(name)                                                                           \
+    ssize_t name(int fd, const struct iovec *parts, int count, off_t offset)                      \
+    {                                                                                             \
+        ssize_t done = 0;                                                                         \
+        LOCKED({                                                                                  \
+            done = fd_fault(FAULT_WRITE, fd) ? -1                                                 \
+                                             : syscall(SYS_pwritev, fd, parts, count, offset, 0); \
+            wrote(fd, offset, parts, count, done);                                                \
+        });                                                                                       \
+        return done;                                                                              \
     }
 PWRITEVER(pwritev)
 PWRITEVER(pwritev64)
 
-#define TRUNCATER(name)                                                      \
-    int name(int fd, off_t size)                                             \
-    {                                                                        \
-        int done = 0;                                                        \
-        LOCKED({                                                             \
-            done = (int)syscall(SYS_ftruncate, fd, size);                    \
-            uint64_t file = done ? 0 : fd_file(fd);                          \
-            if (file)                                                        \
-                append(TRUNCATE, file, (uint64_t)size, NULL, NULL, NULL, 0); \
-        });                                                                  \
-        return done;                                                         \
+#define TRUNCATER(name)                                                                    \
+    int name(int fd, off_t size)                                                           \
+    {                                                                                      \
+        int done = 0;                                                                      \
+        LOCKED({                                                                           \
+            done = fd_fault(FAULT_WRITE, fd) ? -1 : (int)syscall(SYS_ftruncate, fd, size); \
+            uint64_t file = done ? 0 : fd_file(fd);                                        \
+            if (file)                                                                      \
+                append(TRUNCATE, file, (uint64_t)size, NULL, NULL, NULL, 0);               \
+        });                                                                                \
+        return done;                                                                       \
     }
 TRUNCATER(ftruncate)
 TRUNCATER(ftruncate64)
 
 /* Space without content: zeros behind the end at most. */
-#define ALLOCATER(name)                                                              \
-    int name(int fd, int mode, off_t offset, off_t n)                                \
-    {                                                                                \
-        int done = 0;                                                                \
-        LOCKED({                                                                     \
-            struct stat before;                                                      \
-            fstat(fd, &before);                                                      \
-            done = (int)syscall(SYS_fallocate, fd, mode, offset, n);                 \
-            uint64_t file = done ? 0 : fd_file(fd);                                  \
-            if (file && mode == 0 && offset + n > before.st_size)                    \
-                append(TRUNCATE, file, (uint64_t)(offset + n), NULL, NULL, NULL, 0); \
-            else if (file && mode != FALLOC_FL_KEEP_SIZE && mode != 0)               \
-                append(UNKNOWN, 0, 0, "fallocate", NULL, NULL, 0);                   \
-        });                                                                          \
-        return done;                                                                 \
+#define ALLOCATER(name)                                                                            \
+    int name(int fd, int mode, off_t offset, off_t n)                                              \
+    {                                                                                              \
+        int done = 0;                                                                              \
+        LOCKED({                                                                                   \
+            struct stat before;                                                                    \
+            fstat(fd, &before);                                                                    \
+            done =                                                                                 \
+                fd_fault(FAULT_WRITE, fd) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, n); \
+            uint64_t file = done ? 0 : fd_file(fd);                                                \
+            if (file && mode == 0 && offset + n > before.st_size)                                  \
+                append(TRUNCATE, file, (uint64_t)(offset + n), NULL, NULL, NULL, 0);               \
+            else if (file && mode != FALLOC_FL_KEEP_SIZE && mode != 0)                             \
+                append(UNKNOWN, 0, 0, "fallocate", NULL, NULL, 0);                                 \
+        });                                                                                        \
+        return done;                                                                               \
     }
 ALLOCATER(fallocate)
 ALLOCATER(fallocate64)
+
+#define PREADER(name)                                                        \
+    ssize_t name(int fd, void *p, size_t n, off_t offset)                    \
+    {                                                                        \
+        bool fails = false;                                                  \
+        if (fault_wanted(FAULT_READ))                                        \
+            LOCKED({ fails = fd_fault(FAULT_READ, fd); });                   \
+        return fails ? -1 : (ssize_t)syscall(SYS_pread64, fd, p, n, offset); \
+    }
+PREADER(pread)
+PREADER(pread64)
 
 ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags)
 {
@@ -391,14 +434,18 @@ static int sync_any(int fd, long call)
     int done = 0;
     LOCKED({
         struct stat st;
-        done = (int)syscall(call, fd);
-        if (!done && log_fd >= 0 && !fstat(fd, &st)) {
+        done = fd_fault(FAULT_SYNC, fd) ? -1 : (int)syscall(call, fd);
+        int error = errno;
+        enum kind kind = done ? SYNC_FAILED : SYNC;
+        if (log_fd >= 0 && !fstat(fd, &st)) {
             const char *p = fd_path(fd, full);
             if (S_ISDIR(st.st_mode) && p)
-                append(SYNC, 0, 0, p, NULL, NULL, 0);
+                append(kind, 0, 0, p, NULL, NULL, 0);
             else if (S_ISREG(st.st_mode) && file_of(&st))
-                append(SYNC, file_of(&st), 0, NULL, NULL, NULL, 0);
+                append(kind, file_of(&st), 0, NULL, NULL, NULL, 0);
         }
+        fault_after(FAULT_SYNC);
+        errno = error;
     });
     return done;
 }
@@ -410,6 +457,15 @@ int fsync(int fd)
 int fdatasync(int fd)
 {
     return sync_any(fd, SYS_fdatasync);
+}
+int sync_file_range(int fd, off64_t offset, off64_t n, unsigned flags)
+{
+    int done = 0;
+    LOCKED({
+        done =
+            fd_fault(FAULT_SYNC, fd) ? -1 : (int)syscall(SYS_sync_file_range, fd, offset, n, flags);
+    });
+    return done;
 }
 int syncfs(int fd)
 {
@@ -440,8 +496,11 @@ static int rename_any(int from_dir, const char *from, int to_dir, const char *to
     int done = 0;
     LOCKED({
         const char *one = below(from_dir, from, a), *two = below(to_dir, to, b);
-        done = (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+        done = path_fault(FAULT_NAME, to_dir, to)
+                   ? -1
+                   : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
         record2(flags & RENAME_EXCHANGE ? EXCHANGE : RENAME, done, one, two);
+        fault_after(FAULT_NAME);
     });
     return done;
 }
@@ -465,8 +524,11 @@ static int link_any(int from_dir, const char *from, int to_dir, const char *to, 
     LOCKED({
         struct stat st;
         const char *two = below(to_dir, to, b);
-        done = (int)syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
-        if (!done && two && !fstatat(to_dir, to, &st, AT_SYMLINK_NOFOLLOW)) {
+        done = path_fault(FAULT_NAME, to_dir, to)
+                   ? -1
+                   : (int)syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
+        fault_after(FAULT_NAME);
+        if (log_fd >= 0 && !done && two && !fstatat(to_dir, to, &st, AT_SYMLINK_NOFOLLOW)) {
             if (file_of(&st))
                 append(LINK, file_of(&st), 0, NULL, two, NULL, 0);
             else
@@ -490,9 +552,11 @@ static int unlink_any(int dir, const char *path, int flags)
     int done = 0;
     LOCKED({
         const char *one = below(dir, path, a);
-        done = (int)syscall(SYS_unlinkat, dir, path, flags);
-        if (!done && one)
+        done =
+            path_fault(FAULT_NAME, dir, path) ? -1 : (int)syscall(SYS_unlinkat, dir, path, flags);
+        if (log_fd >= 0 && !done && one)
             append(flags & AT_REMOVEDIR ? RMDIR : UNLINK, 0, 0, one, NULL, NULL, 0);
+        fault_after(FAULT_NAME);
     });
     return done;
 }
@@ -515,9 +579,10 @@ static int mkdir_any(int dir, const char *path, mode_t mode)
     int done = 0;
     LOCKED({
         const char *one = below(dir, path, a);
-        done = (int)syscall(SYS_mkdirat, dir, path, mode);
-        if (!done && one)
+        done = path_fault(FAULT_NAME, dir, path) ? -1 : (int)syscall(SYS_mkdirat, dir, path, mode);
+        if (log_fd >= 0 && !done && one)
             append(MKDIR, 0, 0, one, NULL, NULL, 0);
+        fault_after(FAULT_NAME);
     });
     return done;
 }

@@ -38,6 +38,8 @@ def holds(client, key, value):
     kind, repo, name = key
     if kind == "blob":
         response = client.blob(repo, name)
+        if value is None:
+            return response.status == 404
         return response.status == 200 and response.body == value
     if kind == "manifest":
         response = client.manifest(repo, name)

@@ -2,7 +2,10 @@
 
 Strict POSIX: a file has the bytes of its last fsync or fdatasync, a directory the names of its last
 fsync; nothing else survives. Two more ways a disk may behave are replayed too: names survive at once
-but bytes only when synced, and everything survives (as after kill -9)."""
+but bytes only when synced, and everything survives (as after kill -9).
+
+A sync that fails loses for good what it should have made durable: the kernel tells of it once, calls
+the pages clean, and no later sync writes them unless they are written anew."""
 
 import os
 import re
@@ -10,7 +13,8 @@ import struct
 from pathlib import Path
 
 (CREATE, WRITE, TRUNCATE, RENAME, EXCHANGE, LINK, UNLINK, MKDIR, RMDIR, SYNC, SEND, OPEN, SYNC_ALL,
- UNKNOWN) = range(1, 15)
+ UNKNOWN, SYNC_FAILED) = range(1, 16)
+PAGE = 4096
 HEAD = struct.Struct("<IIIIQQQ")
 
 STRICT, NAMES, ALL = "synced only", "names at once", "everything"
@@ -62,7 +66,7 @@ def _label(records):
                 last_sync[r.file].label = "blob file"
         elif r.kind == UNLINK:
             paths.pop(r.path, None)
-        elif r.kind == SYNC:
+        elif r.kind in (SYNC, SYNC_FAILED):
             if r.file:
                 path = names.get(r.file, "?")
                 last_sync[r.file] = r
@@ -74,11 +78,58 @@ def _label(records):
 class _File:
     def __init__(self):
         self.bytes, self.synced = bytearray(), b""
+        self.dirty, self.lost = set(), set()  # pages: to be synced; that no sync will write
+
+    def write(self, offset, data):
+        if len(self.bytes) < offset:
+            self.bytes.extend(bytes(offset - len(self.bytes)))
+        self.bytes[offset:offset + len(data)] = data
+        self._touch(offset, len(data))
+
+    def truncate(self, size):
+        if len(self.bytes) > size:
+            del self.bytes[size:]
+        else:
+            self.bytes.extend(bytes(size - len(self.bytes)))
+        self._touch(size, 1)
+
+    def _touch(self, offset, n):
+        pages = range(offset // PAGE, (offset + n - 1) // PAGE + 1)
+        self.dirty.update(pages)
+        self.lost.difference_update(pages)
+
+    def sync(self):
+        self.dirty = set()
+        if not self.lost:
+            self.synced = bytes(self.bytes)
+            return
+        data = bytearray(self.bytes)
+        for at in (page * PAGE for page in self.lost):
+            old = self.synced[at:at + PAGE]
+            n = len(data[at:at + PAGE])
+            data[at:at + PAGE] = old[:n] + bytes(n - len(old[:n]))
+        self.synced = bytes(data)
+
+    def sync_failed(self):
+        self.lost |= self.dirty
+        self.dirty = set()
 
 
 class _Directory:
     def __init__(self):
         self.names, self.synced = {}, {}
+        self.lost = set()
+
+    def touch(self, name):
+        self.lost.discard(name)
+
+    def sync(self):
+        kept = {name: self.synced[name] for name in self.lost if name in self.synced}
+        self.synced = {n: c for n, c in self.names.items() if n not in self.lost} | kept
+
+    def sync_failed(self):
+        names = self.names.keys() | self.synced.keys()
+        self.lost |= {n for n in names if self.names.get(n) is not self.synced.get(n)}
 
 
 class Disk:
@@ -105,17 +156,11 @@ class Disk:
             if r.path:
                 folder, name = self._at(r.path)
                 folder.names[name] = self.files[r.file]
+                folder.touch(name)
         elif r.kind == WRITE:
-            data = self.files[r.file].bytes
-            if len(data) < r.offset:
-                data.extend(bytes(r.offset - len(data)))
-            data[r.offset:r.offset + len(r.data)] = r.data
+            self.files[r.file].write(r.offset, r.data)
         elif r.kind == TRUNCATE:
-            data = self.files[r.file].bytes
-            if len(data) > r.offset:
-                del data[r.offset:]
-            else:
-                data.extend(bytes(r.offset - len(data)))
+            self.files[r.file].truncate(r.offset)
         elif r.kind in (RENAME, EXCHANGE):
             folder, name = self._at(r.path)
             folder2, name2 = self._at(r.path2)
@@ -123,21 +168,23 @@ class Disk:
             if r.kind == EXCHANGE:
                 folder.names[name] = folder2.names[name2]
             folder2.names[name2] = node
+            folder.touch(name)
+            folder2.touch(name2)
         elif r.kind == LINK:
             folder, name = self._at(r.path2)
             folder.names[name] = self.files[r.file]
+            folder.touch(name)
         elif r.kind in (UNLINK, RMDIR):
             folder, name = self._at(r.path)
             del folder.names[name]
+            folder.touch(name)
         elif r.kind == MKDIR:
             folder, name = self._at(r.path)
             folder.names[name] = _Directory()
-        elif r.kind == SYNC and r.label not in self.ignore:
-            if r.file:
-                self.files[r.file].synced = bytes(self.files[r.file].bytes)
-            else:
-                folder = self._folder(r.path)
-                folder.synced = dict(folder.names)
+            folder.touch(name)
+        elif r.kind in (SYNC, SYNC_FAILED) and r.label not in self.ignore:
+            node = self.files[r.file] if r.file else self._folder(r.path)
+            node.sync() if r.kind == SYNC else node.sync_failed()
         elif r.kind == SYNC_ALL:
             raise AssertionError("syncfs hides what the single syncs do")
 

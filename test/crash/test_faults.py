@@ -1,0 +1,332 @@
+"""A disk that is full or broken, at every single call: each write, sync and change of a name that a
+request makes fails once, with EIO and with ENOSPC, and the request after it must find everything in
+order. What was acknowledged stays, also after kill -9; what was not is there as a whole or not at all;
+the answer and the log say what happened; nothing needs a restart.
+
+For each step the first call is made to fail, then the second, and so on until the step makes no more:
+no list of calls has to be kept, and none is forgotten."""
+
+import errno
+import json
+
+import pytest
+
+from lib import faults
+from lib.fsck import assert_sound, fsck
+from lib.ledger import Ledger, holds
+from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
+from lib.server import PASSWORD, run
+
+SETTINGS = {"auth.anonymous": "push", "threads.reactors": "1", "threads.workers": "2",
+            "gc.interval": "24h", "scrub.rate": "0B", "storage.reserve": "0B"}
+CALLS_MAX = 60  # a step has far fewer; more would mean that it never ends
+
+pytestmark = pytest.mark.slow
+
+
+class Refused(Exception):
+    """An answer that tells of the failure."""
+
+    def __init__(self, response):
+        super().__init__(repr(response))
+        self.response = response
+
+
+class Actor:
+    """Makes requests and notes what was acknowledged. Any refusal must be a good one."""
+
+    def __init__(self, server, secret):
+        self.server, self.secret = server, secret
+        self.client = Client(server, mode="none")
+        self.ledger = Ledger()
+        self.broken = False  # a fault is armed: refusals are fine
+        self.refusals = []
+
+    def ask(self, changes, status, act):
+        self.ledger.begin(changes)
+        response = act()
+        if response.status == status:
+            self.ledger.done()
+            return response
+        assert self.broken, response
+        self.check_refusal(response)
+        raise Refused(response)
+
+    def check_refusal(self, response):
+        assert response.status in (500, 503, 507), response
+        assert response.header("content-type").startswith("application/json"), response
+        for code, message in response.errors():
+            assert code and len(message) > 10, response
+            for leak in (*self.secret, "berth.db", "sqlite", "SQL", "errno", "uploads/"):
+                assert leak.lower() not in message.lower(), response
+        if response.status == 503:
+            assert response.header("retry-after"), response
+        self.refusals.append(response.header("x-request-id"))
+
+    def settle(self):
+        """What was not acknowledged has happened or not, but not by half."""
+        for key, value in self.ledger.pending.items():
+            before = self.ledger.facts.get(key)
+            if holds(self.client, key, value):
+                self.ledger.facts[key] = value
+            else:
+                assert holds(self.client, key, before), key
+        self.ledger.pending = {}
+
+    # -- what the steps are made of
+
+    def blob(self, repo, data, flavour="post"):
+        name = digest(data)
+        parts = 3
+        key = {("blob", repo, name): data}
+        if flavour == "post":
+            self.ask(key, 201, lambda: self.client.push_raw(repo, data, "post"))
+            return name
+        location = self.start(repo)
+        if flavour == "stream":
+            self.ask({}, 202, lambda: self.client.patch(location, data, stream=True))
+            rest = b""
+        else:
+            size = -(-len(data) // parts)
+            for at in range(0, len(data) - size, size):
+                self.ask({}, 202, lambda at=at: self.client.patch(location, data[at:at + size], at))
+            rest = data[at + size:]
+        self.ask(key, 201, lambda: self.client.put(location, name, rest))
+        return name
+
+    def start(self, repo):
+        return self.ask({}, 202, lambda: self.client.request(
+            "POST", f"/v2/{repo}/blobs/uploads/")).header("location")
+
+    def manifest(self, repo, tag, body):
+        self.ask({("manifest", repo, digest(body)): body, ("manifest", repo, tag): body}, 201,
+                 lambda: self.client.put_manifest(repo, tag, body))
+
+    def gone(self, kind, repo, *names):
+        """Deletes the first name; the others go with it."""
+        self.ledger.begin({(kind, repo, name): None for name in names})
+        response = self.client.request("DELETE", f"/v2/{repo}/{kind}s/{names[0]}")
+        if response.status not in (202, 404):
+            assert self.broken, response
+            self.check_refusal(response)
+            raise Refused(response)
+        self.ledger.done()
+
+    def forget(self, repo):
+        """The repository's blobs may be collected from now on."""
+        for key in [k for k in self.ledger.facts if k[0] == "blob" and k[1] == repo]:
+            del self.ledger.facts[key]
+
+    def image(self, repo, seed):
+        config, layer = b'{"seed":"%s"}' % str(seed).encode(), randbytes(3000, seed)
+        self.blob(repo, config)
+        self.blob(repo, layer)
+        return dump({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(config, CONFIG),
+                     "layers": [descriptor(layer, LAYER)]})
+
+
+# -- the steps: prepare(actor, seed) returns what is then done with a fault armed
+
+def push_blob(actor, seed):
+    data = randbytes(40_000, seed)
+    return lambda: actor.blob("f/blob", data)
+
+
+def push_stream(actor, seed):
+    data = randbytes(40_000, seed)
+    return lambda: actor.blob("f/stream", data, "stream")
+
+
+def push_chunks(actor, seed):
+    data = randbytes(40_000, seed)
+    return lambda: actor.blob("f/chunks", data, "chunks")
+
+
+def push_known(actor, seed):
+    """Content that is stored already, in a new repository."""
+    data = randbytes(1000, seed)
+    actor.blob("f/known", data)
+    return lambda: actor.blob(f"f/known{seed}", data)
+
+
+def push_manifest(actor, seed):
+    body = actor.image("f/image", seed)
+    return lambda: actor.manifest("f/image", f"t{seed}", body)
+
+
+def move_tag(actor, seed):
+    first, second = actor.image("f/tag", seed), actor.image("f/tag", f"{seed}-2")
+    actor.manifest("f/tag", "latest", first)
+    return lambda: actor.manifest("f/tag", "latest", second)
+
+
+def delete_all(actor, seed):
+    repo = f"f/delete{seed}"
+    body = actor.image(repo, seed)
+    actor.manifest(repo, "one", body)
+    extra = actor.blob(repo, randbytes(500, f"{seed}-extra"))
+
+    def act():
+        actor.gone("manifest", repo, "one")
+        actor.gone("manifest", repo, digest(body))
+        actor.gone("blob", repo, extra)
+    return act
+
+
+def mount(actor, seed):
+    data = randbytes(2000, seed)
+    name = actor.blob("f/source", data)
+    return lambda: actor.ask({("blob", f"f/mount{seed}", name): data}, 201, lambda: actor.client.request(
+        "POST", f"/v2/f/mount{seed}/blobs/uploads/?mount={name}&from=f/source"))
+
+
+def cancel_upload(actor, seed):
+    location = actor.start("f/cancel")
+    assert actor.client.patch(location, randbytes(5000, seed)).status == 202
+
+    def act():
+        response = actor.client.request("DELETE", location)
+        if response.status not in (204, 404):
+            actor.check_refusal(response)
+            raise Refused(response)
+    return act
+
+
+def refresh_token(actor, seed):
+    def post(fields):
+        body = "&".join(f"{k}={v}" for k, v in fields.items()).encode()
+        return actor.client.once("POST", "/service/token", body,
+                                 [("Content-Type", "application/x-www-form-urlencoded")])
+
+    def act():
+        response = actor.ask({}, 200, lambda: post(
+            {"grant_type": "password", "service": "berth", "client_id": "t", "username": "admin",
+             "password": PASSWORD.replace(" ", "+"), "access_type": "offline"}))
+        token = response.json()["refresh_token"]
+        actor.ask({}, 200, lambda: post({"grant_type": "refresh_token", "service": "berth",
+                                         "client_id": "t", "refresh_token": token}))
+    return act
+
+
+STEPS = [push_blob, push_stream, push_chunks, push_known, push_manifest, move_tag, delete_all, mount,
+         cancel_upload, refresh_token]
+
+
+def collect(actor, seed):
+    """A deleted image and one that stays, blobs that nothing uses and their files, an upload."""
+    repo, kept = f"f/collect{seed}", f"f/kept{seed}"
+    body = actor.image(repo, seed)
+    actor.manifest(repo, "one", body)
+    actor.manifest(kept, "one", actor.image(kept, f"{seed}-kept"))
+    actor.gone("manifest", repo, digest(body), "one")
+    actor.forget(repo)
+    assert actor.client.patch(actor.start(repo), randbytes(5000, seed)).status == 202
+    return lambda: actor.ask({}, 200, lambda: gc_now(actor.server))
+
+
+def gc_now(server):
+    client = Client(server, mode="basic")
+    try:
+        return client.request("POST", "/api/berth/v1/gc", dump({"now": True}),
+                              [("Content-Type", "application/json")])
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def control(tmp_path, recorder):
+    return faults.Faults(tmp_path / "control", tmp_path, recorder)
+
+
+@pytest.fixture
+def actor(berth, control, tmp_path):
+    server = berth(SETTINGS, env=control.environment())
+    yield Actor(server, [str(tmp_path)])
+
+
+def judge(actor):
+    """kill -9; what is left is sound, and everything acknowledged is there."""
+    server = actor.server
+    actor.client.close()
+    server.kill()
+    assert_sound(server.data)
+    server.start()
+    assert actor.ledger.missing(actor.client) == []
+
+
+def fail_each(actor, control, step, kinds, errors):
+    """Every call of the step fails once; how many there were, and how many refusals that made."""
+    refused = 0
+    for n in range(1, CALLS_MAX):
+        error = errors[n % len(errors)]
+        act = step(actor, f"{step.__name__}{kinds}{error}-{n}".replace("_", ""))
+        since = len(actor.server.lines)
+        actor.broken = True
+        control.arm(kinds, n, error)
+        try:
+            act()
+        except Refused:
+            refused += 1
+        hits, _, where = control.disarm()
+        actor.broken = False
+        context = f"{step.__name__}, call {n}, {errno.errorcode[error]}, {where}"
+        try:
+            assert actor.server.running()
+            assert_logged(actor, since)
+            actor.settle()
+            act()  # once the cause is gone, the same works
+        except Exception as failure:
+            raise AssertionError(context) from failure
+        if not hits:
+            return n - 1, refused
+    raise AssertionError(f"{step.__name__} makes more than {CALLS_MAX} calls")
+
+
+def assert_logged(actor, since):
+    """One line for each refusal, that says what went wrong."""
+    for request in actor.refusals:
+        assert actor.server.waits(lambda: any(
+            f.get("request") == request for f in actor.server.events("request_failed", since))), \
+            actor.server.text(since)
+    for line in actor.server.events("request_failed", since):
+        assert line["level"] == "error" and line["error"], line
+    actor.refusals.clear()
+
+
+def fail_steps(actor, control, steps, kind, errors):
+    counted = {step.__name__: fail_each(actor, control, step, faults.KINDS[kind], errors)
+               for step in steps}
+    print(kind, [errno.errorcode[e] for e in errors], counted)
+    judge(actor)
+    return sum(calls for calls, _ in counted.values()), sum(n for _, n in counted.values())
+
+
+# Writes are many, and what one of them says is treated as what the next one says.
+each = pytest.mark.parametrize("kind, errors", [
+    ("write", (errno.EIO, errno.ENOSPC)), ("sync", (errno.EIO,)), ("sync", (errno.ENOSPC,)),
+    ("name", (errno.EIO,)), ("name", (errno.ENOSPC,))], ids=lambda v: v if isinstance(v, str) else
+    "+".join(errno.errorcode[e] for e in v))
+
+
+@each
+def test_requests(actor, control, kind, errors):
+    calls, refused = fail_steps(actor, control, STEPS, kind, errors)
+    assert calls >= 12 and refused >= 8
+
+
+@each
+def test_collection(actor, control, kind, errors):
+    calls, refused = fail_steps(actor, control, [collect], kind, errors)
+    assert calls >= 3 and refused >= 1
+    # Nothing is left over in the end: files that could not be unlinked are unlinked later.
+    for repo in sorted({repo for _, repo, _ in actor.ledger.facts}):
+        for key in [k for k in actor.ledger.facts if k[:2] == ("manifest", repo)]:
+            actor.gone(*key)
+        actor.forget(repo)
+    for _ in range(2):
+        assert gc_now(actor.server).status == 200
+    actor.client.close()
+    actor.server.stop()
+    assert run("fsck", "--repair", "--data", actor.server.data).returncode == 0
+    for folder in ("blobs", "uploads"):
+        assert [p for p in (actor.server.data / folder).rglob("*") if p.is_file()] == []
