@@ -106,13 +106,18 @@ static void reference_found(void *arg, str line)
     check_found(arg, FINDING_REFERENCE, FINDING_LEFT, STR("berth.db"), "%.*s", STR_ARG(line));
 }
 
-/* Rows that repeat what a manifest says, or count links, and whose manifest or blob is gone. */
+/* Rows that link, repeat or count what is gone. They are of no use to anybody, and collection
+ * stops at a link that leads nowhere. What they were the last use of is found at the end. */
 static enum err remove_orphans(struct check *c)
 {
     static const struct {
         enum query q;
         const char *table;
     } tables[] = {
+        {Q_CHECK_ORPHAN_LINKS, "repository_blob"},
+        {Q_CHECK_ORPHAN_MANIFESTS, "manifest"},
+        {Q_CHECK_ORPHAN_TAGS, "tag"},
+        {Q_CHECK_ORPHAN_REVIEWS, "manifest_body_review"},
         {Q_CHECK_ORPHAN_CHILDREN, "manifest_child"},
         {Q_CHECK_ORPHAN_BLOB_REFS, "manifest_blob"},
         {Q_CHECK_ORPHAN_FACTS, "fact"},

@@ -10,7 +10,7 @@ struct row {
     struct digest digest;
     uint64_t size_bytes;
     char key[STORE_KEY_LEN];
-    bool damaged, linked;
+    bool damaged, linked, condemned;
 };
 
 struct blobs {
@@ -104,18 +104,33 @@ static enum err condemn(struct blobs *b, const struct row *row, str where, enum 
     return OK;
 }
 
+static enum err spare(struct blobs *b, const struct row *row)
+{
+    struct check *c = b->check;
+    str where;
+    enum err e = name_blob(b, row, &where);
+    if (!e && c->repair)
+        e = check_exec(c, Q_DEAD_BLOB_DROP, DB_TEXT(str_make(row->key, STORE_KEY_LEN)));
+    if (!e)
+        check_found(c, FINDING_BLOB_CONDEMNED, check_repaired(c), where, "%s", "");
+    return e;
+}
+
 static enum err check_blob(struct blobs *b, const struct row *row)
 {
     uint64_t actual = 0;
     str where;
     b->check->blobs++;
     b->check->blob_bytes += row->size_bytes;
+    enum err e = row->condemned ? spare(b, row) : OK;
+    if (e)
+        return e;
     enum err verdict = row->damaged ? OK : look(b, row, &actual);
     if (!row->damaged && !verdict)
         return OK;
     if (verdict && !blob_verify_condemns(verdict))
         return verdict;
-    enum err e = name_blob(b, row, &where);
+    e = name_blob(b, row, &where);
     if (e)
         return e;
     return row->damaged ? check_marked(b, row, where) : condemn(b, row, where, verdict, actual);
@@ -136,6 +151,7 @@ static enum err read_chunk(struct check *c, int64_t *last, struct row rows[CHECK
             .size_bytes = (uint64_t)db_int(&cursor, 2),
             .damaged = db_int(&cursor, 4),
             .linked = db_int(&cursor, 5),
+            .condemned = db_int(&cursor, 6),
         };
         *last = row->id;
         ++*read_n;

@@ -228,7 +228,8 @@ enum err check_project_blobs(struct check *c)
     return e ? e : check_counts(c, true);
 }
 
-/* What nothing uses and nobody will look at: it would stay for ever (registry/review.h). */
+/* What nothing uses and nobody will look at: it would stay for ever (registry/review.h), or until a
+ * time that a clock once showed and that is far ahead now. */
 
 static const struct unused {
     enum query find, review;
@@ -247,8 +248,10 @@ struct forgotten {
 static enum err read_forgotten(struct check *c, const struct unused *u, struct arena *a,
                                const int64_t last[2], struct forgotten rows[CHECK_CHUNK], size_t *n)
 {
+    int64_t soon_us = clock_wall_us() + 24 * 3600 * INT64_C(1000000);
     DB_CURSOR struct db_cursor cursor =
-        db_query(check_conn(c), u->find, DB_INT(last[0]), DB_INT(last[1]), DB_INT(CHECK_CHUNK));
+        db_query(check_conn(c), u->find, DB_INT(last[0]), DB_INT(last[1]), DB_INT(soon_us),
+                 DB_INT(CHECK_CHUNK));
     for (*n = 0; db_next(&cursor); ++*n)
         rows[*n] = (struct forgotten){
             .key = {db_int(&cursor, 0), db_int(&cursor, 1)},

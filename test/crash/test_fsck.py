@@ -135,6 +135,11 @@ def blob_rotten(s):
     s.flip(s.layer)
 
 
+def blob_condemned(s):
+    s.sql(("INSERT INTO dead_blob SELECT store_key, size_bytes, 0 FROM blob WHERE digest = ?",
+           stored(s.layer)))
+
+
 def stray_blob(s):
     (s.data / "blobs" / KEY[:2] / KEY).write_bytes(b"stray")
 
@@ -245,6 +250,11 @@ def link_forgotten(s):
            "(SELECT id FROM repository WHERE full_name = 'team/base')",))
 
 
+def link_forgotten_until_2099(s):
+    s.sql(("UPDATE repository_blob SET review_from = 4070908800000000 WHERE repository = "
+           "(SELECT id FROM repository WHERE full_name = 'team/base')",))
+
+
 def body_forgotten(s):
     body = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % INDEX.encode()
     s.clone("manifest_body", "artifact_type IS NULL AND subject IS NULL", id=99999, bytes=body,
@@ -287,6 +297,10 @@ def row_dangling(s):
     s.clone("repository_blob", repository=99999)
 
 
+def project_dangling(s):
+    s.sql("INSERT INTO repository (project, full_name, created_at) VALUES (99999, 'lost/one', 0)")
+
+
 def row_malformed(s):
     s.clone("blob", id=99999, digest=b"\x07", store_key="no key", review_from=0)
 
@@ -309,6 +323,7 @@ WAYS = [
     (blob_missing, "blob-missing", ERROR, {"blob-damaged"}),
     (blob_size, "blob-size", ERROR, {"blob-damaged"}),
     (blob_rotten, "blob-rotten", ERROR, {"blob-damaged"}),
+    (blob_condemned, "blob-condemned", ERROR, set()),
     (stray_blob, "stray-blob", NOTE, set()),
     (stray_upload, "stray-upload", NOTE, set()),
     (stray_new, "stray-new", NOTE, set()),
@@ -331,6 +346,7 @@ WAYS = [
     (child_missing, "child-missing", NOTE, {"child-missing"}),
     (tag_dangling, "tag-dangling", ERROR, {"tag-dangling"}),
     (link_forgotten, "never-collected", ERROR, set()),
+    (link_forgotten_until_2099, "never-collected", ERROR, set()),
     (body_forgotten, "never-collected", ERROR, set()),
     (blob_forgotten, "never-collected", ERROR, set()),
     (repository_size, "repository-size", ERROR, set()),
@@ -339,7 +355,8 @@ WAYS = [
     (project_blob_gone, "project-blob", ERROR, set()),
     (project_blob_extra, "project-blob", ERROR, set()),
     (derived_row_dangling, "row-dangling", ERROR, set()),
-    (row_dangling, "row-dangling", ERROR, {"row-dangling"}),
+    (row_dangling, "row-dangling", ERROR, set()),
+    (project_dangling, "row-dangling", ERROR, {"row-dangling"}),
     (row_malformed, "row-malformed", ERROR, {"row-malformed"}),
     (database_damaged, "database-damaged", ERROR, {"database-damaged"}),
     (database_unrecognisable, "database-damaged", ERROR, {"database-damaged"}),
