@@ -145,12 +145,14 @@ static void show(void)
     arena_release(&a);
 }
 
-static void conf(void)
+static void load(void)
 {
     struct conf conf;
+    struct flags flags;
     int code = 77;
     const char *const argv[] = {"serve", "--listen=1.2.3.4:5", NULL};
-    CHECK(cli_conf(2, (char **)argv, &a, &conf, &code));
+    CHECK(cli_parse("serve", conf_flags, 2, (char **)argv, &a, &flags, &code));
+    CHECK(cli_load("serve", &flags, 0, &a, &conf, &code));
     CHECK_STR(conf.listen.items[0], "1.2.3.4:5");
     CHECK_INT(code, 77);
     arena_release(&a);
@@ -171,4 +173,4 @@ static void output_errors_count(void)
 }
 
 TESTS({"version", version}, {"help", help}, {"config check", check}, {"config show", show},
-      {"cli_conf", conf}, {"output errors count", output_errors_count});
+      {"load", load}, {"output errors count", output_errors_count});

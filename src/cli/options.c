@@ -157,16 +157,31 @@ static enum err collect_sets(struct arena *a, const struct flags *flags, struct 
     return OK;
 }
 
+static enum err find_sources(const struct flags *flags, struct arena *a, struct conf_sources *ret,
+                             struct error *why)
+{
+    str file = flags_value(flags, "config");
+    *ret = (struct conf_sources){.file = file.p ? file : str_from(getenv("BERTH_CONFIG")),
+                                 .environ = (const char *const *)environ};
+    return collect_sets(a, flags, ret, why);
+}
+
+enum err cli_load_again(const struct flags *flags, struct arena *a, struct conf *ret,
+                        struct error *why)
+{
+    struct conf_sources sources;
+    enum err e = find_sources(flags, a, &sources, why);
+    return e ? e : conf_load(ret, &sources, a, why);
+}
+
 bool cli_load(const char *command, const struct flags *flags, size_t words_max, struct arena *a,
               struct conf *ret, int *exit_code)
 {
     struct error why = {0};
-    str file = flags_value(flags, "config");
-    struct conf_sources sources = {.file = file.p ? file : str_from(getenv("BERTH_CONFIG")),
-                                   .environ = (const char *const *)environ,
-                                   .warn = warn};
+    struct conf_sources sources;
     /* Settings come before words: --set with a secret behind a blank must not print the secret. */
-    enum err e = collect_sets(a, flags, &sources, &why);
+    enum err e = find_sources(flags, a, &sources, &why);
+    sources.warn = warn;
     if (!e && !cli_words(command, flags, words_max, exit_code))
         return false;
     if (!e)
@@ -176,11 +191,4 @@ bool cli_load(const char *command, const struct flags *flags, size_t words_max, 
         *exit_code = CLI_USAGE;
     }
     return !e;
-}
-
-bool cli_conf(int argc, char **argv, struct arena *a, struct conf *ret, int *exit_code)
-{
-    struct flags flags;
-    return cli_parse(argv[0], conf_flags, argc, argv, a, &flags, exit_code) &&
-           cli_load(argv[0], &flags, 0, a, ret, exit_code);
 }

@@ -30,6 +30,7 @@ NODISCARD bool cli_words(const char *command, const struct flags *flags, size_t 
 NODISCARD bool cli_load(const char *command, const struct flags *flags, size_t words_max,
                         struct arena *a, struct conf *ret, int *exit_code);
 
-/* cli_parse and cli_load in one, for a command that takes conf_flags and no words; argv[0] is its
- * name. The arena owns what *ret points to. */
-NODISCARD bool cli_conf(int argc, char **argv, struct arena *a, struct conf *ret, int *exit_code);
+/* The same sources once more, while the program runs. On failure `why` says what cli_load would
+ * have printed. */
+NODISCARD enum err cli_load_again(const struct flags *flags, struct arena *a, struct conf *ret,
+                                  struct error *why);

@@ -5,9 +5,10 @@
 #include "cli/app.h"
 #include "cli/data_dir.h"
 #include "cli/options.h"
+#include "cli/reload.h"
+#include "cli/serve_tls.h"
 #include "cli/welcome.h"
 #include "http/server.h"
-#include "net/tls.h"
 #include "registry/repository.h"
 
 #include <signal.h>
@@ -24,7 +25,8 @@ struct serving {
     int lock_fd;
     struct app app;
     struct http_server *server;
-    struct tls *tls; /* NULL: not spoken */
+    struct serve_tls tls;
+    struct reload reload;
     str generated_password;
 };
 
@@ -89,17 +91,6 @@ static struct http_limits limits(const struct conf *conf)
     };
 }
 
-static enum err open_tls(struct serving *s)
-{
-    const struct conf *conf = &s->conf;
-    struct tls_info info;
-    if (conf->tls_cert.n == 0 && conf->tls_key.n == 0)
-        return OK;
-    const struct tls_config config = {.cert = conf->tls_cert, .key = conf->tls_key};
-    s->tls = tls_new();
-    return tls_load(s->tls, &config, &info, &s->arena, &s->why);
-}
-
 static enum err open_server(struct serving *s)
 {
     const struct conf *conf = &s->conf;
@@ -110,7 +101,7 @@ static enum err open_server(struct serving *s)
         .listen = conf->listen.items,
         .listen_n = conf->listen.n,
         .admin_socket = app_admin_socket(conf, &s->arena),
-        .tls = s->tls,
+        .tls = s->tls.tls,
         .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cores(),
         .limits = limits(conf),
         .trusted_proxies = conf->server_trusted_proxies.items,
@@ -164,7 +155,7 @@ static enum err open_all(struct serving *s)
     if (!e)
         e = open_scrub(s);
     if (!e)
-        e = open_tls(s);
+        e = serve_tls_open(&s->tls, &s->conf, &s->arena, &s->why);
     return e ? e : open_server(s);
 }
 
@@ -173,7 +164,8 @@ static void close_all(struct serving *s)
     collector_stop(s->app.collector);
     scrub_stop(s->app.scrub);
     http_server_free(s->server);
-    tls_free(s->tls);
+    serve_tls_close(&s->tls);
+    reload_release(&s->reload);
     if (s->app.registry.pool)
         pool_free(s->app.registry.pool);
     collector_free(s->app.collector);
@@ -195,22 +187,28 @@ static void tell_ready(struct serving *s)
         .address = http_server_address(s->server, 0),
         .url = s->conf.server_url,
         .data = s->conf.data,
+        .secure = s->tls.tls != NULL,
+        .self_signed = s->conf.tls_self_signed ? s->tls.config.cert : (str){0},
         .password = s->generated_password,
         .open_to_all = s->conf.auth_anonymous == AUTH_ANONYMOUS_PUSH,
     };
     welcome_print(&welcome, &s->arena);
+    serve_tls_warn(&s->tls);
 }
 
-/* SIGTERM or SIGINT end the wait. SIGHUP asks for a reload; no option of this version can change
- * while the program runs, so it says what would be needed. */
-static void wait_for_end(const sigset_t *signals)
+/* SIGTERM or SIGINT end the wait, SIGHUP asks for a reload. Certificates are looked after in the
+ * meantime. */
+static void wait_for_end(struct serving *s, const sigset_t *signals)
 {
+    const struct timespec tick = {.tv_sec = SERVE_TLS_TICK_S};
     for (;;) {
-        int number = sigwaitinfo(signals, NULL);
+        int number = sigtimedwait(signals, NULL, s->tls.tls ? &tick : NULL);
         if (number == SIGTERM || number == SIGINT)
             return;
         if (number == SIGHUP)
-            LOG(WARN, "reload_needs_restart");
+            reload_run(&s->reload);
+        else
+            serve_tls_tick(&s->tls);
     }
 }
 
@@ -231,7 +229,7 @@ static int run(struct serving *s)
         e = open_all(s);
     if (!e) {
         tell_ready(s);
-        wait_for_end(&signals);
+        wait_for_end(s, &signals);
         LOG(INFO, "stopping", log_int("grace_ms", (int64_t)s->conf.shutdown_grace_ms));
         collector_stop(s->app.collector);
         scrub_stop(s->app.scrub);
@@ -249,8 +247,11 @@ static int run(struct serving *s)
 int cmd_serve(int argc, char **argv)
 {
     struct serving s = {.lock_fd = -1};
+    struct flags flags;
     int status = 0;
-    if (cli_conf(argc, argv, &s.arena, &s.conf, &status))
+    s.reload = (struct reload){.flags = &flags, .started = &s.conf, .app = &s.app, .tls = &s.tls};
+    if (cli_parse(argv[0], conf_flags, argc, argv, &s.arena, &flags, &status) &&
+        cli_load(argv[0], &flags, 0, &s.arena, &s.conf, &status))
         status = run(&s);
     arena_release(&s.arena);
     return status;

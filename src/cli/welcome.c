@@ -32,11 +32,28 @@ static void print_login(const struct welcome *w, str host)
         printf("    docker login -u admin %.*s\n", STR_ARG(host));
 }
 
+/* Port 443 is left out of names of registries. */
+static void print_trust(str host, str cert)
+{
+    if (str_ends(host, STR(":443")))
+        host.n -= 4;
+    printf("  Its certificate is self-signed. docker trusts it after, as root,\n\n"
+           "    mkdir -p /etc/docker/certs.d/%.*s\n"
+           "    cp %.*s /etc/docker/certs.d/%.*s/ca.crt\n\n"
+           "  and podman, buildah and skopeo after the same in /etc/containers/certs.d.\n\n",
+           STR_ARG(host), STR_ARG(cert), STR_ARG(host));
+}
+
 void welcome_print(const struct welcome *w, struct arena *a)
 {
     str host = welcome_host(w, a);
-    printf("\nBerth " BERTH_VERSION " serves %s%.*s (data in %.*s)\n\n", w->url.n ? "" : "http://",
+    printf("\nBerth " BERTH_VERSION " serves %s%.*s (data in %.*s)\n\n",
+           w->url.n    ? ""
+           : w->secure ? "https://"
+                       : "http://",
            STR_ARG(w->url.n ? w->url : host), STR_ARG(w->data));
+    if (w->self_signed.n)
+        print_trust(host, w->self_signed);
     print_login(w, host);
     printf("    docker tag IMAGE %.*s/library/IMAGE\n"
            "    docker push %.*s/library/IMAGE\n\n"
