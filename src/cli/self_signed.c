@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cli/data_dir.h"
 #include "conf/address.h"
+#include "conf/listen.h"
 #include "net/address.h"
 #include "net/tls_self_signed.h"
 
@@ -73,11 +74,18 @@ static str host_name(char *out, size_t n)
     return str_from(out);
 }
 
+/* The address of an entry of listen; false for a unix socket. */
+static bool listen_address(str entry, struct address *ret)
+{
+    struct listen_entry parts;
+    return !listen_entry_parse(entry, &parts) && address_parse(parts.address, ret);
+}
+
 static bool listens_everywhere(const struct conf *conf)
 {
     struct address address;
     for (size_t i = 0; i < conf->listen.n; i++)
-        if (address_parse(conf->listen.items[i], &address) && address_is_any(&address))
+        if (listen_address(conf->listen.items[i], &address) && address_is_any(&address))
             return true;
     return false;
 }
@@ -94,7 +102,7 @@ static void add_needed(struct names *names, const struct conf *conf)
     if (names->n == 0)
         add(names, host_name(host, sizeof host));
     for (size_t i = 0; i < conf->listen.n; i++)
-        if (address_parse(conf->listen.items[i], &address) && !address_is_any(&address))
+        if (listen_address(conf->listen.items[i], &address) && !address_is_any(&address))
             add_address(names, &address);
     add(names, STR("localhost"));
     add(names, STR("127.0.0.1"));

@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/reload.h"
 #include "cli/serve_tls.h"
+#include "cli/sockets.h"
 #include "cli/welcome.h"
 #include "http/server.h"
 #include "registry/repository.h"
@@ -22,6 +23,7 @@ struct serving {
     struct arena arena;
     struct conf conf;
     struct error why;
+    struct sockets sockets; /* the descriptors are the server's once there is one */
     int lock_fd;
     struct app app;
     struct http_server *server;
@@ -98,8 +100,8 @@ static enum err open_server(struct serving *s)
     if (e)
         return e;
     const struct http_config config = {
-        .listen = conf->listen.items,
-        .listen_n = conf->listen.n,
+        .listeners = s->sockets.list,
+        .listener_n = s->sockets.n,
         .admin_socket = app_admin_socket(conf, &s->arena),
         .tls = s->tls.tls,
         .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cores(),
@@ -114,6 +116,7 @@ static enum err open_server(struct serving *s)
         .on_refused = api_on_refused,
     };
     e = http_server_new(&s->server, &config, &s->arena, &s->why);
+    s->sockets.taken = true;
     return e ? e : http_server_start(s->server);
 }
 
@@ -154,7 +157,7 @@ static enum err open_all(struct serving *s)
         e = open_collector(s);
     if (!e)
         e = open_scrub(s);
-    if (!e)
+    if (!e && s->conf.tls_self_signed)
         e = serve_tls_open(&s->tls, &s->conf, &s->arena, &s->why);
     return e ? e : open_server(s);
 }
@@ -164,6 +167,7 @@ static void close_all(struct serving *s)
     collector_stop(s->app.collector);
     scrub_stop(s->app.scrub);
     http_server_free(s->server);
+    sockets_close(&s->sockets);
     serve_tls_close(&s->tls);
     reload_release(&s->reload);
     if (s->app.registry.pool)
@@ -180,14 +184,19 @@ static void tell_ready(struct serving *s)
     if (s->generated_password.p && !isatty(STDOUT_FILENO))
         LOG(INFO, "admin_password_written",
             log_str("file", arena_printf(&s->arena, "%.*s/admin-password", STR_ARG(s->conf.data))));
-    for (size_t i = 0; http_server_address(s->server, i).p; i++)
-        LOG(INFO, "ready", log_str("address", http_server_address(s->server, i)),
-            log_str("data", s->conf.data), log_cstr("version", BERTH_VERSION));
+    for (size_t i = 0; i < s->sockets.n; i++) {
+        const struct listener *l = &s->sockets.list[i];
+        LOG(INFO, "ready", log_cstr("scheme", l->tls ? "https" : "http"),
+            log_str("address", listener_text(l, &s->arena)),
+            log_cstr("proxy_protocol", l->proxy ? "required" : ""), log_str("data", s->conf.data),
+            log_cstr("version", BERTH_VERSION));
+    }
+    const struct listener *shown = sockets_first(&s->sockets);
     struct welcome welcome = {
-        .address = http_server_address(s->server, 0),
+        .address = listener_text(shown, &s->arena),
         .url = s->conf.server_url,
         .data = s->conf.data,
-        .secure = s->tls.tls != NULL,
+        .secure = shown->tls,
         .self_signed = s->conf.tls_self_signed ? s->tls.config.cert : (str){0},
         .password = s->generated_password,
         .open_to_all = s->conf.auth_anonymous == AUTH_ANONYMOUS_PUSH,
@@ -212,6 +221,17 @@ static void wait_for_end(struct serving *s, const sigset_t *signals)
     }
 }
 
+/* What needs the rights the process was started with, and must be done by its only thread. */
+static enum err prepare(struct serving *s)
+{
+    const struct conf *conf = &s->conf;
+    enum err e = sockets_open(&s->sockets, conf, serve_tls_wanted(conf), &s->arena, &s->why);
+    /* A self-signed certificate is kept with the data. */
+    if (!e && !conf->tls_self_signed)
+        e = serve_tls_open(&s->tls, conf, &s->arena, &s->why);
+    return e;
+}
+
 static int run(struct serving *s)
 {
     sigset_t signals;
@@ -224,7 +244,9 @@ static int run(struct serving *s)
     log_init(STDERR_FILENO, (enum log_format)s->conf.log_format, (enum log_level)s->conf.log_level);
     raise_file_limit();
 
-    enum err e = log_thread_start();
+    enum err e = prepare(s);
+    if (!e)
+        e = log_thread_start();
     if (!e)
         e = open_all(s);
     if (!e) {

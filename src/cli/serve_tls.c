@@ -71,11 +71,16 @@ static enum err load(struct serve_tls *s, const struct conf *conf, struct error 
     return e;
 }
 
+bool serve_tls_wanted(const struct conf *conf)
+{
+    return conf->tls_cert.n > 0 || conf->tls_key.n > 0 || conf->tls_self_signed;
+}
+
 enum err serve_tls_open(struct serve_tls *s, const struct conf *conf, struct arena *a,
                         struct error *why)
 {
     struct error error = {0};
-    bool any = conf->tls_cert.n > 0 || conf->tls_key.n > 0 || conf->tls_self_signed;
+    bool any = serve_tls_wanted(conf);
     if (!any && conf->tls_client_auth != TLS_CLIENT_AUTH_OFF)
         return error_set(a, why, ERR_CONFIG,
                          "tls.client_auth is set, but neither tls.cert nor tls.self_signed");

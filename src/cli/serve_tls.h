@@ -30,6 +30,8 @@ struct serve_tls {
     uint64_t told_us; /* monotonic: when the certificate's time was last looked at */
 };
 
+/* Whether the options ask for TLS. Pure. */
+bool serve_tls_wanted(const struct conf *conf);
 /* Loads what the options name; tls stays NULL when they name nothing. Makes the self-signed
  * certificate. */
 NODISCARD enum err serve_tls_open(struct serve_tls *s, const struct conf *conf, struct arena *a,

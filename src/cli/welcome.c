@@ -10,6 +10,8 @@ str welcome_host(const struct welcome *w, struct arena *a)
         return str_skip(rest, 7);
     if (str_starts(rest, STR("https://")))
         return str_skip(rest, 8);
+    if (str_starts(w->address, STR("unix:")))
+        return STR("");
     size_t colon = str_rfind(w->address, ':');
     str host = str_first(w->address, colon), port = str_skip(w->address, colon + 1);
     if (str_eq(host, STR("0.0.0.0")) || str_eq(host, STR("[::]")))
@@ -47,17 +49,20 @@ static void print_trust(str host, str cert)
 void welcome_print(const struct welcome *w, struct arena *a)
 {
     str host = welcome_host(w, a);
-    printf("\nBerth " BERTH_VERSION " serves %s%.*s (data in %.*s)\n\n",
-           w->url.n    ? ""
-           : w->secure ? "https://"
-                       : "http://",
-           STR_ARG(w->url.n ? w->url : host), STR_ARG(w->data));
-    if (w->self_signed.n)
+    const char *scheme = w->url.n || !host.n ? "" : w->secure ? "https://" : "http://";
+    printf("\nBerth " BERTH_VERSION " serves %s%.*s (data in %.*s)\n\n", scheme,
+           STR_ARG(w->url.n ? w->url
+                   : host.n ? host
+                            : w->address),
+           STR_ARG(w->data));
+    if (w->self_signed.n && host.n)
         print_trust(host, w->self_signed);
-    print_login(w, host);
-    printf("    docker tag IMAGE %.*s/library/IMAGE\n"
-           "    docker push %.*s/library/IMAGE\n\n"
-           "  Ctrl-C stops it; everything acknowledged stays.\n\n",
-           STR_ARG(host), STR_ARG(host));
+    if (host.n) {
+        print_login(w, host);
+        printf("    docker tag IMAGE %.*s/library/IMAGE\n"
+               "    docker push %.*s/library/IMAGE\n\n",
+               STR_ARG(host), STR_ARG(host));
+    }
+    printf("  Ctrl-C stops it; everything acknowledged stays.\n\n");
     fflush(stdout);
 }

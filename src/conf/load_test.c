@@ -140,11 +140,14 @@ static void explains_values(void)
     file_fails("log: {access: yes}", "f.yaml:1: log.access is \"yes\"; it must be false or true");
     file_fails("data: ''", "f.yaml:1: data is \"\"; it must be a path");
     file_fails("data: \"a\\nb\"", "f.yaml:1: data is \"a?b\"; it must be a path");
-    file_fails("listen: [1.2.3.4:5, localhost:5000]",
-               "f.yaml:1: listen has the entry \"localhost:5000\"; each must be a numeric address "
-               "and a port, such as 127.0.0.1:5000 or [::]:5000");
+    file_fails(
+        "listen: [1.2.3.4:5, localhost:5000]",
+        "f.yaml:1: listen has the entry \"localhost:5000\": its address is not numeric; each "
+        "must be a numeric address and a port, such as 127.0.0.1:5000 or https://[::]:443, "
+        "or a socket, such as unix:/run/berth/http.sock");
     file_fails("listen: []", "f.yaml:1: listen is empty; it needs at least one entry: a numeric "
-                             "address and a port, such as 127.0.0.1:5000 or [::]:5000");
+                             "address and a port, such as 127.0.0.1:5000 or https://[::]:443, or a "
+                             "socket, such as unix:/run/berth/http.sock");
     file_fails(
         "server: {url: https://r.example.com/}",
         "f.yaml:1: server.url is \"https://r.example.com/\"; it must be http://host[:port] or "

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "conf/address.h"
+#include "conf/listen.h"
 #include "conf/nearest.h"
 #include "conf/value.h"
 
@@ -21,12 +22,14 @@ const struct conf_section conf_sections[] = {
     {0}};
 
 /* How values of one type look and where they go. set stores a scalar that is allowed, or returns
- * false; get prints it. Types without both are lists, whose entries pass `ok`. */
+ * false; get prints it. Types without both are lists, whose entries pass `ok`
+ * or have no `flaw`. */
 struct type {
     const char *allowed; /* a scalar, or one entry of a list */
     const char *units;   /* NULL: none */
     const char *words;   /* BOOL */
     bool (*ok)(str s);
+    const char *(*flaw)(str s); /* in place of ok: NULL, or what is wrong */
     enum err (*parse)(str s, uint64_t *ret);
     str (*format)(uint64_t v, char *out);
     bool (*set)(const struct conf_option *o, void *field, str s, struct arena *a);
@@ -152,6 +155,12 @@ static bool is_repository_pattern(str s)
     return s.n > 0 && s.p[0] != '/' && s.p[s.n - 1] != '/';
 }
 
+static const char *listen_flaw(str s)
+{
+    struct listen_entry entry;
+    return listen_entry_parse(s, &entry);
+}
+
 static const struct type types[CONF_TYPES_N] = {
     [CONF_PATH] = {.allowed = "a path", .ok = is_text, .set = path_set, .get = text_get},
     [CONF_TEXT] = {.allowed =
@@ -163,8 +172,9 @@ static const struct type types[CONF_TYPES_N] = {
                   .ok = is_url_or_empty,
                   .set = text_set,
                   .get = text_get},
-    [CONF_LISTEN] = {.allowed = "a numeric address and a port, such as 127.0.0.1:5000 or [::]:5000",
-                     .ok = address_is_listen},
+    [CONF_LISTEN] = {.allowed = "a numeric address and a port, such as 127.0.0.1:5000 or "
+                                "https://[::]:443, or a socket, such as unix:/run/berth/http.sock",
+                     .flaw = listen_flaw},
     [CONF_HOSTS] = {.allowed = "a host or host:port, such as registry.example.com or "
                                "localhost:5000",
                     .ok = address_is_host},
@@ -275,6 +285,19 @@ static struct conf_value split(str s, struct arena *a)
     return (struct conf_value){.items = items, .n = n, .list = true};
 }
 
+/* Checks one entry of a list. */
+static enum err check_item(const struct conf_option *o, str item, struct arena *a, str *why)
+{
+    const struct type *type = type_of(o);
+    const char *flaw = type->flaw ? type->flaw(item) : NULL;
+    if (type->flaw ? !flaw : type->ok(item))
+        return OK;
+    *why = arena_printf(a, "%s has the entry %.*s%s%s; each must be %s", o->key,
+                        STR_ARG(conf_quote(a, item)), flaw ? ": " : "", flaw ? flaw : "",
+                        type->allowed);
+    return ERR_CONFIG;
+}
+
 static enum err list_set(const struct conf_option *o, struct conf *conf, struct conf_value value,
                          struct arena *a, str *why)
 {
@@ -295,11 +318,8 @@ static enum err list_set(const struct conf_option *o, struct conf *conf, struct 
     }
     str *items = ARENA_ARRAY(a, value.n, str);
     for (size_t i = 0; i < value.n; i++) {
-        if (!type_of(o)->ok(value.items[i])) {
-            *why = arena_printf(a, "%s has the entry %.*s; each must be %s", o->key,
-                                STR_ARG(conf_quote(a, value.items[i])), allowed);
+        if (check_item(o, value.items[i], a, why))
             return ERR_CONFIG;
-        }
         items[i] = arena_str(a, value.items[i]);
     }
     *(struct conf_list *)((char *)conf + o->offset) = (struct conf_list){items, value.n};

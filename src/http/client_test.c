@@ -70,7 +70,7 @@ static enum err ask_peer(const char *text, bool linger, uint64_t timeout_ms,
         .answer_bytes_max = 100,
     };
     *why = (struct error){0};
-    CHECK_INT(unix_listen(request.socket, &p.listener, &arena, why), OK);
+    CHECK_INT(unix_listen(request.socket, 0600, &p.listener, &arena, why), OK);
     int blocking = fcntl(p.listener, F_GETFL) & ~O_NONBLOCK;
     CHECK_INT(fcntl(p.listener, F_SETFL, blocking), 0);
     CHECK_INT(pthread_create(&p.thread, NULL, peer_main, &p), 0);
@@ -147,11 +147,13 @@ static const struct route routes[] = {{METHOD_GET, "/who", who},
 
 static void admin_socket(void)
 {
-    static const str addresses[] = {STR_INIT("127.0.0.1:0")}, trusted[] = {STR_INIT("0.0.0.0/0")};
+    static const str trusted[] = {STR_INIT("0.0.0.0/0")};
+    const struct address loopback = {.family = AF_INET, .ip = {127, 0, 0, 1}};
+    struct listener listener = {.tls = false};
     static const struct route *const tables[] = {routes};
     struct http_config config = {
-        .listen = addresses,
-        .listen_n = 1,
+        .listeners = &listener,
+        .listener_n = 1,
         .admin_socket = path_of("admin.sock"),
         .reactors_n = 2,
         .limits = {.connections_max = 10,
@@ -176,6 +178,7 @@ static void admin_socket(void)
     struct client_answer answer = {0};
     struct error why = {0};
     CHECK_INT(pool_new(&config.pool, 2, 10), OK);
+    CHECK_INT(listener_open(&loopback, &listener.fd, &listener.address, &arena, &why), OK);
     CHECK_INT(http_server_new(&server, &config, &arena, &why), OK);
     CHECK_INT(http_server_start(server), OK);
     CHECK(http_server_address(server, 0).p && !http_server_address(server, 1).p);
@@ -193,6 +196,7 @@ static void admin_socket(void)
     CHECK_INT(answer.status, 413);
     ask_tcp(server, "stranger");
 
+    CHECK_INT(listener_open(&loopback, &listener.fd, &listener.address, &arena, &why), OK);
     CHECK_INT(http_server_new(&second, &config, &arena, &why), ERR_BUSY);
     CHECK(str_contains(why.message, config.admin_socket));
     CHECK_INT(ask(config.admin_socket, METHOD_GET, "/who", NULL, &answer, &why), OK);

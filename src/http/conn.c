@@ -156,7 +156,19 @@ ssize_t conn_fill(struct conn *c, size_t n)
 
 /* Life. */
 
-struct conn *conn_new(int fd, struct tls *tls, const struct address *peer, uint32_t admin_uid,
+void conn_set_peer(struct conn *c, const struct address *peer)
+{
+    c->peer = *peer;
+    c->peer_text_n = (uint8_t)address_ip_text(peer, c->peer_text).n;
+}
+
+void conn_set_local(struct conn *c, str local)
+{
+    c->local_text_n = (uint8_t)str_first(local, sizeof c->local_text).n;
+    memcpy(c->local_text, local.p, c->local_text_n);
+}
+
+struct conn *conn_new(int fd, const struct listener *l, struct tls *tls, const struct address *peer,
                       str local)
 {
     struct conn *c = calloc(1, sizeof *c);
@@ -168,14 +180,10 @@ struct conn *conn_new(int fd, struct tls *tls, const struct address *peer, uint3
         transport_init_tcp(&c->transport, fd);
     c->watch = (struct watch){.fd = fd, .on_ready = on_ready};
     c->timer.on_expire = on_expire;
-    c->admin = !peer;
-    c->admin_uid = admin_uid;
-    if (peer) {
-        c->peer = *peer;
-        c->peer_text_n = (uint8_t)address_ip_text(peer, c->peer_text).n;
-    }
-    c->local_text_n = (uint8_t)str_first(local, sizeof c->local_text).n;
-    memcpy(c->local_text, local.p, c->local_text_n);
+    c->listener = l;
+    conn_set_peer(c, peer);
+    conn_set_local(c, local);
+    c->step = l->proxy ? STEP_PROXY : STEP_HANDSHAKE;
     return c;
 }
 
@@ -253,6 +261,7 @@ bool conn_end(struct conn *c)
         return false;
     if (c->x)
         exchange_end(c->x);
+    proxy_input_free(c->proxy);
     release_input(c);
     *c->link = c->next;
     if (c->next)

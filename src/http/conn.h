@@ -1,10 +1,10 @@
 /* A connection as the reactor sees it. Private to http/.
  *
- * A connection belongs to one reactor and is a list of named steps: HANDSHAKE, IDLE, HEAD, maybe
- * BODY or STREAM, WORK on a worker, SEND, then IDLE again, LINGER or END. Each step is a function
- * that goes as far as it can without blocking. It returns true when the step the connection is in
- * now (often another) shall run at once, and false when it has arranged to be run again: by the
- * socket, the timer, a worker, or a buffer coming home.
+ * A connection belongs to one reactor and is a list of named steps: maybe PROXY, HANDSHAKE, IDLE,
+ * HEAD, maybe BODY or STREAM, WORK on a worker, SEND, then IDLE again, LINGER or END. Each step is
+ * a function that goes as far as it can without blocking. It returns true when the step the
+ * connection is in now (often another) shall run at once, and false when it has arranged to be run
+ * again: by the socket, the timer, a worker, or a buffer coming home.
  *
  * What one request needs is an `exchange` (exchange.h), taken when its head is complete and given
  * back when the response is out; so an idle connection is no more than struct conn. */
@@ -22,17 +22,18 @@
 struct exchange;
 
 /* name, what runs it, what its timer does */
-#define STEP_TABLE(X)                                                                       \
-    X(HANDSHAKE, conn_handshake, conn_handshake_late) /* TLS begins; plain TCP passes by */ \
-    X(IDLE, h1_idle, conn_gone)                       /* between requests */                \
-    X(HEAD, h1_head, h1_head_late)                    /* a head is arriving */              \
-    X(CONTINUE, h1_continue, conn_gone)               /* "100 Continue" is going out */     \
-    X(BODY, h1_body, h1_body_late)                    /* collecting or discarding a body */ \
-    X(STREAM, h1_stream, h1_body_late)                /* a body is going into a sink */     \
-    X(SETTLE, h1_settle, conn_stay) /* no more body; the sink still has buffers */          \
-    X(WORK, h1_work, conn_stay)     /* a worker has the exchange */                         \
-    X(SEND, h1_send, h1_send_late)  /* the response is going out */                         \
-    X(LINGER, h1_linger, conn_gone) /* responded; reading what still comes, then closing */ \
+#define STEP_TABLE(X)                                                                           \
+    X(PROXY, proxy_read, proxy_late)                  /* a PROXY protocol header is arriving */ \
+    X(HANDSHAKE, conn_handshake, conn_handshake_late) /* TLS begins; plain TCP passes by */     \
+    X(IDLE, h1_idle, conn_gone)                       /* between requests */                    \
+    X(HEAD, h1_head, h1_head_late)                    /* a head is arriving */                  \
+    X(CONTINUE, h1_continue, conn_gone)               /* "100 Continue" is going out */         \
+    X(BODY, h1_body, h1_body_late)                    /* collecting or discarding a body */     \
+    X(STREAM, h1_stream, h1_body_late)                /* a body is going into a sink */         \
+    X(SETTLE, h1_settle, conn_stay) /* no more body; the sink still has buffers */              \
+    X(WORK, h1_work, conn_stay)     /* a worker has the exchange */                             \
+    X(SEND, h1_send, h1_send_late)  /* the response is going out */                             \
+    X(LINGER, h1_linger, conn_gone) /* responded; reading what still comes, then closing */     \
     X(END, conn_end, conn_stay)     /* nothing left to do */
 
 enum conn_step {
@@ -51,11 +52,12 @@ enum {
 };
 
 struct http_server {
-    struct http_config config; /* listen and trusted_proxies are gone after http_server_new */
+    struct http_config config; /* listeners and trusted_proxies are gone after http_server_new */
     struct cidr *trusted;
     size_t trusted_n;
-    struct listener *listeners;
-    size_t listener_n;
+    struct door *doors;
+    size_t door_n;
+    struct arena arena; /* the doors and their text */
     struct shard *shards;
     unsigned shard_n;
     struct budget budget;
@@ -95,9 +97,11 @@ struct conn {
     struct timer timer;
     struct transport transport;
     struct shard *shard;
-    struct conn *next, **link; /* shard->conns */
-    struct exchange *x;        /* NULL between requests */
-    struct task task;          /* to be adopted; later, to be run again */
+    const struct listener *listener; /* it came in by */
+    struct proxy_input *proxy;       /* PROXY only */
+    struct conn *next, **link;       /* shard->conns */
+    struct exchange *x;              /* NULL between requests */
+    struct task task;                /* to be adopted; later, to be run again */
     bool posted; /* the task is on its way: the connection is not freed before it has run */
     enum conn_step step;
     bool can_read;   /* the socket may have bytes */
@@ -119,10 +123,14 @@ struct conn {
 
 /* conn.c: life, events, input */
 
-/* Any thread. Takes over fd. `tls` NULL: cleartext. `peer` NULL: over the admin socket, by
- * admin_uid. */
-struct conn *conn_new(int fd, struct tls *tls, const struct address *peer, uint32_t admin_uid,
+/* Any thread. Takes over fd, accepted from the listener, which outlives the connection. `tls` NULL:
+ * cleartext. */
+struct conn *conn_new(int fd, const struct listener *l, struct tls *tls, const struct address *peer,
                       str local);
+/* Who the client is, and the address it connected to; as conn_new has it, or as a PROXY header
+ * tells. */
+void conn_set_peer(struct conn *c, const struct address *peer);
+void conn_set_local(struct conn *c, str local);
 /* From now on the connection is the shard's. */
 void conn_adopt(struct shard *s, struct conn *c);
 /* Drops the connection whatever it does; it is freed now or when its worker is back. */
@@ -157,3 +165,6 @@ STEP_TABLE(X)
 /* The client is not there any more: ends what is going on. */
 bool conn_gone(struct conn *c);
 bool conn_stay(struct conn *c);
+
+/* proxy.c: frees what the step PROXY has; NULL-safe. */
+void proxy_input_free(struct proxy_input *p);

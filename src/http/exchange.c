@@ -132,7 +132,7 @@ enum err exchange_begin(struct exchange *x, const struct head *h)
     req->body_bytes = h->body_bytes;
     x->body_left = h->body_bytes;
     x->body_done = h->body_bytes == 0;
-    if (s->trusted_n > 0 && !x->conn->admin)
+    if (!x->conn->admin && (s->trusted_n > 0 || x->conn->peer.family == AF_UNSPEC))
         take_forwarded(x);
     str allowed = {0};
     enum err e = router_match(&s->config.router, req, &allowed);

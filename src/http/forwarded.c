@@ -157,7 +157,7 @@ static void take_hop(const struct hop *hop, struct forwarded *f)
 void forwarded_resolve(const struct cidr *trusted, size_t trusted_n, const struct field *fields,
                        size_t field_n, struct forwarded *f)
 {
-    if (!cidr_match_any(trusted, trusted_n, &f->client))
+    if (f->client.family != AF_UNSPEC && !cidr_match_any(trusted, trusted_n, &f->client))
         return;
     struct chain chain = {.n = 0};
     if (!chain_from_x_fields(&chain, fields, field_n))

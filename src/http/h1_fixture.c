@@ -321,10 +321,7 @@ static void on_done(const struct request *req, const struct http_done *done)
 
 struct http_config fixture_config(void)
 {
-    static const str listen[] = {STR_INIT("127.0.0.1:0")};
     return (struct http_config){
-        .listen = listen,
-        .listen_n = 1,
         .reactors_n = 2,
         .limits = {.connections_max = 100,
                    .head_bytes_max = 8192,
@@ -359,6 +356,12 @@ void fixture_start(struct fixture *f, struct http_config config, unsigned worker
     pthread_cond_init(&f->changed, NULL);
     if (pool_new(&f->pool, workers, queue))
         abort();
+    const struct address loopback = {.family = AF_INET, .ip = {127, 0, 0, 1}};
+    struct listener listener = {.tls = false};
+    if (listener_open(&loopback, &listener.fd, &listener.address, &a, &why))
+        abort();
+    config.listeners = &listener;
+    config.listener_n = 1;
     config.pool = f->pool;
     config.app = f;
     if (http_server_new(&f->server, &config, &a, &why) || http_server_start(f->server)) {

@@ -469,19 +469,11 @@ static void new_reports_what_is_wrong(void)
     struct http_server *s = NULL;
     struct http_config config = fixture_config();
     const str bad[] = {STR("nonsense")};
-    config.listen = bad;
-    CHECK_INT(http_server_new(&s, &config, &a, &why), ERR_CONFIG);
-    CHECK(str_contains(why.message, STR("\"nonsense\"")));
     start();
-    const str taken[] = {http_server_address(f.server, 0)};
-    config.listen = taken;
-    why = (struct error){0};
-    CHECK(http_server_new(&s, &config, &a, &why) != OK);
-    CHECK(str_starts(why.message, STR("address already in use: 127.0.0.1:")));
-    config = fixture_config();
     config.trusted_proxies = bad;
     config.trusted_proxy_n = 1;
     CHECK_INT(http_server_new(&s, &config, &a, &why), ERR_CONFIG);
+    CHECK(str_contains(why.message, STR("\"nonsense\"")));
     CHECK(!http_server_address(f.server, 1).p);
     fixture_stop(&f);
 }

@@ -4,7 +4,6 @@
  * the connection to the reactor with the fewest bytes in flight. */
 #include "http/exchange.h"
 
-#include "net/listener.h"
 #include "net/unix_socket.h"
 
 #include <errno.h>
@@ -20,19 +19,18 @@ enum {
     ACCEPT_NO_FILES_MS = 100,
 };
 
-struct listener {
-    int fd;
-    struct address address;
-    char text[ADDRESS_LEN_MAX];
-    size_t text_n;
-    str admin_socket; /* p not NULL: its path; there is no address then */
+/* Where connections come in. */
+struct door {
+    struct listener listener;
+    bool admin; /* the admin socket */
+    str text;   /* for people */
 };
 
-/* One reactor's watch on one listener. */
+/* One reactor's watch on one door. */
 struct acceptor {
     struct watch watch;
     struct shard *shard;
-    struct listener *listener;
+    struct door *door;
 };
 
 /* Accepting. */
@@ -68,9 +66,10 @@ static str local_text(const struct listener *l, int fd, char out[ADDRESS_LEN_MAX
     struct sockaddr_storage sa = {0};
     socklen_t n = sizeof sa;
     struct address local;
-    if (l->admin_socket.p || !address_is_any(&l->address) ||
-        getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
-        return str_make(l->text, l->text_n);
+    if (l->address.family == AF_UNSPEC)
+        return STR("localhost");
+    if (!address_is_any(&l->address) || getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
+        return address_text(&l->address, out);
     address_from_sockaddr(&local, &sa);
     return address_text(&local, out);
 }
@@ -81,21 +80,35 @@ static bool may_administrate(int fd, uint32_t *uid)
     return unix_peer_uid(fd, uid) && (*uid == 0 || *uid == geteuid());
 }
 
+/* Whether this peer may come in; *uid tells who comes over the admin socket. */
+static bool may_enter(const struct http_server *s, const struct door *door, int fd,
+                      const struct address *peer, uint32_t *uid)
+{
+    if (door->admin)
+        return may_administrate(fd, uid);
+    /* A PROXY header of anybody else could name any client. */
+    bool stranger = door->listener.proxy && peer->family != AF_UNSPEC &&
+                    !cidr_match_any(s->trusted, s->trusted_n, peer);
+    if (stranger)
+        metric_add(METRIC_PROXY_REFUSED, 1);
+    return !stranger;
+}
+
 static void place(struct acceptor *a, int fd, const struct address *peer)
 {
     char text[ADDRESS_LEN_MAX];
     uint32_t uid = 0;
+    const struct listener *l = &a->door->listener;
     struct shard *here = a->shard, *target = least_loaded(here->server);
-    if (a->listener->admin_socket.p) {
-        if (!may_administrate(fd, &uid)) {
-            close(fd);
-            atomic_fetch_sub(&here->server->connections, 1);
-            return;
-        }
-        peer = NULL;
+    if (!may_enter(here->server, a->door, fd, peer, &uid)) {
+        close(fd);
+        atomic_fetch_sub(&here->server->connections, 1);
+        return;
     }
-    struct tls *tls = peer ? here->server->config.tls : NULL;
-    struct conn *c = conn_new(fd, tls, peer, uid, local_text(a->listener, fd, text));
+    struct tls *tls = l->tls ? here->server->config.tls : NULL;
+    struct conn *c = conn_new(fd, l, tls, peer, local_text(l, fd, text));
+    c->admin = a->door->admin;
+    c->admin_uid = uid;
     metric_add(METRIC_CONNECTIONS, 1);
     atomic_fetch_add_explicit(&target->connections, 1, memory_order_relaxed);
     if (target == here) {
@@ -109,13 +122,13 @@ static void place(struct acceptor *a, int fd, const struct address *peer)
 
 static void stop_accepting(struct shard *s)
 {
-    for (size_t i = 0; i < s->server->listener_n; i++)
+    for (size_t i = 0; i < s->server->door_n; i++)
         reactor_unwatch(s->reactor, &s->acceptors[i].watch);
 }
 
 static void start_accepting(struct shard *s)
 {
-    for (size_t i = 0; i < s->server->listener_n; i++)
+    for (size_t i = 0; i < s->server->door_n; i++)
         if (reactor_watch(s->reactor, &s->acceptors[i].watch, EPOLLIN | EPOLLEXCLUSIVE))
             reactor_timer_set(s->reactor, &s->accept_again, ACCEPT_NO_FILES_MS);
 }
@@ -177,7 +190,7 @@ static void drain_shard(struct task *t)
     stop_accepting(s);
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (c->step == STEP_IDLE || c->step == STEP_HANDSHAKE)
+        if (c->step == STEP_IDLE || c->step == STEP_HANDSHAKE || c->step == STEP_PROXY)
             conn_kill(c);
     }
     pthread_mutex_lock(&s->server->lock);
@@ -216,16 +229,16 @@ static enum err shard_init(struct shard *s, struct http_server *server, unsigned
     iobuf_pool_init(&s->iobufs, s->reactor, exchange_iobuf_home);
     random_bytes(&s->id_state, sizeof s->id_state);
     s->scratch = malloc(SCRATCH_BYTES);
-    s->acceptors = calloc(server->listener_n, sizeof *s->acceptors);
+    s->acceptors = calloc(server->door_n, sizeof *s->acceptors);
     s->tls_scratch = server->config.tls ? malloc(TRANSPORT_SCRATCH_BYTES) : NULL;
     if (!s->scratch || (server->config.tls && !s->tls_scratch) ||
-        (!s->acceptors && server->listener_n > 0))
+        (!s->acceptors && server->door_n > 0))
         abort();
-    for (size_t i = 0; i < server->listener_n; i++)
-        s->acceptors[i] =
-            (struct acceptor){.watch = {.fd = server->listeners[i].fd, .on_ready = on_acceptable},
-                              .shard = s,
-                              .listener = &server->listeners[i]};
+    for (size_t i = 0; i < server->door_n; i++)
+        s->acceptors[i] = (struct acceptor){
+            .watch = {.fd = server->doors[i].listener.fd, .on_ready = on_acceptable},
+            .shard = s,
+            .door = &server->doors[i]};
     return OK;
 }
 
@@ -247,43 +260,35 @@ static void shard_release(struct shard *s)
 
 /* The server. */
 
+/* Server-long text. */
+static str keep(struct http_server *s, str text)
+{
+    return arena_str(&s->arena, text);
+}
+
 static enum err open_admin_socket(struct http_server *s, str path, struct arena *a,
                                   struct error *why)
 {
-    struct listener *l = &s->listeners[s->listener_n];
-    enum err e = unix_listen(path, &l->fd, a, why);
+    int fd;
+    enum err e = unix_listen(path, 0600, &fd, a, why);
     if (e) {
         why->message = arena_printf(a, "%.*s; choose another admin.socket", STR_ARG(why->message));
         return e;
     }
-    s->listener_n++;
-    l->admin_socket = path;
-    l->text_n = sizeof "localhost" - 1;
-    memcpy(l->text, "localhost", l->text_n);
+    s->doors[s->door_n++] =
+        (struct door){.listener = {.fd = fd, .path = keep(s, path)}, .admin = true};
     return OK;
 }
 
-static enum err open_listeners(struct http_server *s, const struct http_config *config,
-                               struct arena *a, struct error *why)
+static void take_listeners(struct http_server *s, const struct http_config *config)
 {
-    s->listeners = calloc(config->listen_n + 1, sizeof *s->listeners);
-    if (!s->listeners)
-        abort();
-    for (size_t i = 0; i < config->listen_n; i++) {
-        struct listener *l = &s->listeners[i];
-        struct address address;
-        if (!address_parse(config->listen[i], &address))
-            return error_set(a, why, ERR_CONFIG,
-                             "\"%.*s\" is not an address to listen on: write it as 127.0.0.1:5000, "
-                             "[::1]:5000 or, for all addresses, [::]:5000",
-                             STR_ARG(config->listen[i]));
-        enum err e = listener_open(&address, &l->fd, &l->address, a, why);
-        if (e)
-            return e;
-        s->listener_n++;
-        l->text_n = address_text(&l->address, l->text).n;
+    s->doors = ARENA_ARRAY(&s->arena, config->listener_n + 1, struct door);
+    for (size_t i = 0; i < config->listener_n; i++) {
+        struct door *door = &s->doors[s->door_n++];
+        door->listener = config->listeners[i];
+        door->listener.path = keep(s, door->listener.path);
+        door->text = listener_text(&door->listener, &s->arena);
     }
-    return config->admin_socket.n ? open_admin_socket(s, config->admin_socket, a, why) : OK;
 }
 
 static enum err parse_proxies(struct http_server *s, const struct http_config *config,
@@ -323,7 +328,7 @@ enum err http_server_new(struct http_server **ret, const struct http_config *con
     if (!s)
         abort();
     s->config = *config;
-    s->config.listen = NULL;
+    s->config.listeners = NULL;
     s->config.trusted_proxies = NULL;
     budget_init(&s->budget, config->limits.receive_memory_bytes);
     pthread_mutex_init(&s->lock, NULL);
@@ -332,8 +337,10 @@ enum err http_server_new(struct http_server **ret, const struct http_config *con
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    enum err e;
-    if ((e = open_listeners(s, config, a, why)) || (e = parse_proxies(s, config, a, why)) ||
+    enum err e = OK;
+    take_listeners(s, config);
+    if ((e = parse_proxies(s, config, a, why)) ||
+        (config->admin_socket.n && (e = open_admin_socket(s, config->admin_socket, a, why))) ||
         (e = make_shards(s, config->reactors_n ? config->reactors_n : 1, a, why))) {
         http_server_free(s);
         return e;
@@ -378,9 +385,7 @@ enum err http_server_start(struct http_server *s)
 
 str http_server_address(const struct http_server *s, size_t n)
 {
-    if (n >= s->listener_n || s->listeners[n].admin_socket.p)
-        return (str){0};
-    return str_make(s->listeners[n].text, s->listeners[n].text_n);
+    return n < s->door_n ? s->doors[n].text : (str){0};
 }
 
 static bool drained(struct http_server *s)
@@ -409,12 +414,12 @@ static void wait_until_none_accepts(struct http_server *s)
 
 static void close_listeners(struct http_server *s)
 {
-    for (size_t i = 0; i < s->listener_n; i++) {
-        struct listener *l = &s->listeners[i];
+    for (size_t i = 0; i < s->door_n; i++) {
+        struct listener *l = &s->doors[i].listener;
         if (l->fd < 0)
             continue;
-        if (l->admin_socket.p)
-            unix_unlink(l->admin_socket);
+        if (l->path.n && !l->inherited)
+            unix_unlink(l->path);
         close(l->fd);
         l->fd = -1;
     }
@@ -454,7 +459,7 @@ void http_server_free(struct http_server *s)
     for (unsigned i = 0; i < s->shard_n; i++)
         shard_release(&s->shards[i]);
     free(s->shards);
-    free(s->listeners);
+    arena_release(&s->arena);
     free(s->trusted);
     budget_release(&s->budget);
     pthread_cond_destroy(&s->changed);

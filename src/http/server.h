@@ -2,6 +2,7 @@
 #pragma once
 
 #include "http/router.h"
+#include "net/listener.h"
 
 struct http_server;
 struct tls;
@@ -36,9 +37,10 @@ struct http_done {
 };
 
 struct http_config {
-    const str *listen; /* "address:port", "[v6]:port" */
-    size_t listen_n;
-    struct tls *tls;  /* spoken on these addresses; NULL: cleartext. Outlives the server */
+    /* Open; their descriptors become the server's, come what may. */
+    const struct listener *listeners;
+    size_t listener_n;
+    struct tls *tls;  /* for listeners that speak it; NULL: none does. Outlives the server */
     str admin_socket; /* path of a unix socket to listen on as well; n == 0: none. Its requests have
                          request.admin set. Must outlive the server, which removes it at the end */
     unsigned reactors_n;
@@ -59,13 +61,13 @@ struct http_config {
     void (*on_refused)(void *app, str client, str why);
 };
 
-/* Binds and listens. On failure `why` names the address and the reason. */
+/* Opens the admin socket and makes what serves. On failure `why` tells what to do about it. */
 NODISCARD enum err http_server_new(struct http_server **ret, const struct http_config *config,
                                    struct arena *a, struct error *why);
 /* Starts the reactor threads and accepts. */
 NODISCARD enum err http_server_start(struct http_server *s);
-/* The n-th bound address as "address:port" (the port the kernel chose for :0), p == NULL past the
- * last. */
+/* The n-th listener as "address:port" (the port the kernel chose for :0) or "unix:/path", p == NULL
+ * past the last. */
 str http_server_address(const struct http_server *s, size_t n);
 /* Any thread but a reactor or worker: stops accepting, closes idle connections, lets transfers
  * finish for up to grace_ms, then closes the rest, waits for handlers that still run, and joins the

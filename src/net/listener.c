@@ -78,6 +78,14 @@ enum err listener_open(const struct address *address, int *ret_fd, struct addres
     return OK;
 }
 
+str listener_text(const struct listener *l, struct arena *a)
+{
+    char text[ADDRESS_LEN_MAX];
+    if (l->address.family == AF_UNSPEC)
+        return arena_printf(a, "unix:%.*s", STR_ARG(l->path));
+    return arena_str(a, address_text(&l->address, text));
+}
+
 enum err listener_accept(int listener_fd, int *ret_fd, struct address *peer)
 {
     struct sockaddr_storage sa = {0};

@@ -4,6 +4,19 @@
 #include "base/err.h"
 #include "net/address.h"
 
+/* A listening socket and what is spoken on it. */
+struct listener {
+    int fd;
+    struct address address; /* as bound; family AF_UNSPEC: a unix socket */
+    str path;               /* of a unix socket; lives as long as the listener is used */
+    bool tls;               /* else plain */
+    bool proxy;             /* every connection begins with a PROXY protocol header */
+    bool inherited;         /* opened by who started this process: its path is not ours to remove */
+};
+
+/* "127.0.0.1:5000", "[::]:443", "unix:/run/berth/http.sock". */
+str listener_text(const struct listener *l, struct arena *a);
+
 /* Binds and listens: non-blocking, close-on-exec, SO_REUSEADDR, TCP_NODELAY (which accepted sockets
  * inherit). [::] takes IPv4 too; where the kernel has no IPv6 it becomes 0.0.0.0. `bound` gets the
  * real address and port. On failure `why` says what is wrong and what to do about it. */

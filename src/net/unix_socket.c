@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64 };
+enum { BACKLOG = 4096, PRIVATE = 0600 };
 
 static void close_fd(int *fd)
 {
@@ -73,13 +73,13 @@ static enum err remove_stale(const struct sockaddr_un *sa, str path, struct aren
     return OK;
 }
 
-enum err unix_listen(str path, int *ret_fd, struct arena *a, struct error *why)
+enum err unix_listen(str path, unsigned mode, int *ret_fd, struct arena *a, struct error *why)
 {
     struct sockaddr_un sa;
     FD_CLEANUP int dir_fd = -1;
     FD_CLEANUP int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     /* Linux gives the file the mode the socket had. */
-    if (!resolve(path, &sa, &dir_fd, a) || fd < 0 || fchmod(fd, 0600))
+    if (!resolve(path, &sa, &dir_fd, a) || fd < 0 || fchmod(fd, PRIVATE))
         return failed(a, why, "listen on", path);
     if (!bind_to(fd, &sa)) {
         if (errno != EADDRINUSE)
@@ -90,7 +90,7 @@ enum err unix_listen(str path, int *ret_fd, struct arena *a, struct error *why)
         if (!bind_to(fd, &sa))
             return failed(a, why, "listen on", path);
     }
-    if (listen(fd, BACKLOG))
+    if ((mode != PRIVATE && chmod(sa.sun_path, mode)) || listen(fd, BACKLOG))
         return failed(a, why, "listen on", path);
     *ret_fd = fd;
     fd = -1;

@@ -4,10 +4,11 @@
 
 #include "base/err.h"
 
-/* Binds and listens: non-blocking, close-on-exec, mode 0600 from its first moment, so that only its
- * owner and root can connect. A socket that its owner left behind is replaced; ERR_BUSY when one is
+/* Binds and listens: non-blocking, close-on-exec. `mode` says who may connect; until it holds, the
+ * owner and root only. A socket that its owner left behind is replaced; ERR_BUSY when one is
  * listened on, ERR_EXISTS when something else is there. `why` names the path. */
-NODISCARD enum err unix_listen(str path, int *ret_fd, struct arena *a, struct error *why);
+NODISCARD enum err unix_listen(str path, unsigned mode, int *ret_fd, struct arena *a,
+                               struct error *why);
 
 /* Removes the socket; before its descriptor is closed, so that nobody else's is removed. */
 void unix_unlink(str path);

@@ -20,7 +20,7 @@ static int listen_at(str path, enum err want)
 {
     int fd = -1;
     why = (struct error){0};
-    CHECK_INT(unix_listen(path, &fd, &arena, &why), want);
+    CHECK_INT(unix_listen(path, 0600, &fd, &arena, &why), want);
     CHECK(want == OK || (fd == -1 && str_contains(why.message, path)));
     return fd;
 }
