@@ -5,6 +5,7 @@
 #include "api/challenge.h"
 #include "api/v2.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "json/write.h"
 
 enum { ERROR_BYTES_MAX = 256 * 1024 };
@@ -57,6 +58,19 @@ static void log_failure(struct request *req, enum err e)
         log_str("message", req->error.message), log_str("database", database));
 }
 
+/* Bounds on a single request; the others are counted where they are met. */
+static void count_limit(const struct request *req, enum err e)
+{
+    if (e == ERR_HEAD_TOO_LARGE)
+        metric_limit(LIMIT_HEAD);
+    if (e == ERR_TARGET_TOO_LONG)
+        metric_limit(LIMIT_TARGET);
+    if (e == ERR_MANIFEST_TOO_LARGE)
+        metric_limit(LIMIT_MANIFEST);
+    if (e == ERR_BODY_TOO_LARGE && req->route && req->route->body == BODY_STREAM)
+        metric_limit(LIMIT_BLOB);
+}
+
 static bool has_header(const struct response *res, const char *name)
 {
     for (size_t i = 0; i < res->header_n; i++) {
@@ -72,6 +86,7 @@ void error_answer(struct request *req, struct response *res, enum err e, const c
     if (error.code != e)
         error = (struct error){.code = e};
     int status = err_status(e);
+    count_limit(req, e);
     if (status == 500 || status == 507 || e == ERR_CONSTRAINT) /* nobody expected that one */
         log_failure(req, e);
     if (str_starts(req->path, STR("/v2/")) && !req->state) /* no handler was there to set it */

@@ -1,6 +1,7 @@
 #include "api/v2.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 void v2_resume(struct v2_call *call, const struct request *req)
 {
@@ -216,6 +217,8 @@ enum err v2_page_size(struct request *req, size_t *ret)
     if (!huge && request_query(req, STR("n"), &text) && !str_u64(text, &n))
         return fail(req, ERR_PAGE_INVALID, "n must be a whole number, not \"%.*s\"",
                     STR_ARG(str_first(text, 40)));
+    if (n > app->conf->limits_page || huge)
+        metric_limit(LIMIT_PAGE);
     *ret = n < app->conf->limits_page ? n : app->conf->limits_page;
     return OK;
 }

@@ -3,6 +3,7 @@
 #include "auth/authorization.h"
 #include "auth/claims.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -229,6 +230,8 @@ static enum err verify_bearer(struct auth *auth, struct db_conn *conn, str token
     enum err e = token_claims(auth, token, service, a, &claims);
     if (!e)
         e = token_principal(conn, claims, &who);
+    if (!e || e == ERR_UNAUTHORIZED)
+        metric_add_at(METRIC_TOKEN_CHECKS, e ? TOKEN_INVALID : TOKEN_VALID, 1);
     if (e)
         return e;
     *ret = (struct credentials){

@@ -3,6 +3,7 @@
 #include "auth/cache.h"
 #include "auth/gate.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 
 #include <crypt.h>
 #include <openssl/crypto.h>
@@ -131,8 +132,10 @@ static bool remembered(struct passwords *p, const uint8_t *key, uint64_t now_ms)
 {
     ARENA_CLEANUP struct arena a = {0};
     bool yes = cache_get(p->verdicts, key, now_ms, &a);
-    if (yes)
+    if (yes) {
         atomic_fetch_add(&p->cached, 1);
+        metric_add_at(METRIC_PASSWORD_CHECKS, PASSWORD_REMEMBERED, 1);
+    }
     return yes;
 }
 
@@ -156,8 +159,10 @@ enum err passwords_check(struct passwords *p, const struct password_attempt *att
                          uint64_t now_ms)
 {
     /* Who sends these knows it: refusing them early tells nothing. */
-    if (!attempt->password.n || !usable(attempt->password))
+    if (!attempt->password.n || !usable(attempt->password)) {
+        metric_add_at(METRIC_PASSWORD_CHECKS, PASSWORD_WRONG, 1);
         return ERR_UNAUTHORIZED;
+    }
     bool remember = p->config.cache_ms && attempt->hash.p;
     uint8_t key[CACHE_KEY_BYTES];
     if (remember) {
@@ -168,6 +173,8 @@ enum err passwords_check(struct passwords *p, const struct password_attempt *att
     enum err e = gate_enter(&p->gate);
     if (e) {
         atomic_fetch_add(&p->refused, 1);
+        metric_add_at(METRIC_PASSWORD_CHECKS, PASSWORD_REFUSED, 1);
+        metric_limit(LIMIT_PASSWORD_QUEUE);
         return e;
     }
     /* A client's parallel requests wait together: the first one answers for the others. */
@@ -176,5 +183,7 @@ enum err passwords_check(struct passwords *p, const struct password_attempt *att
     if (right && remember && !known)
         cache_put(p->verdicts, key, now_ms + p->config.cache_ms, NULL, 0);
     gate_leave(&p->gate);
+    if (!known)
+        metric_add_at(METRIC_PASSWORD_CHECKS, right ? PASSWORD_RIGHT : PASSWORD_WRONG, 1);
     return right ? OK : ERR_UNAUTHORIZED;
 }

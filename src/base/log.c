@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -132,6 +133,7 @@ static void hand_over(str line)
     bool was_empty = queue.lines.n == 0;
     if (!buf_add(&queue.lines, line)) {
         queue.dropped++;
+        metric_add(METRIC_LOG_DROPPED, 1);
         queue.lines.full = false; /* a shorter line may still fit */
     }
     if (was_empty)
@@ -196,6 +198,8 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     struct buf line = {.p = bytes, .cap = LINE_MAX_BYTES, .limit = LINE_MAX_BYTES};
     char stamp[CLOCK_RFC3339_LEN], digits[24];
 
+    if (level >= LOG_WARN)
+        metric_add_at(METRIC_LOG_PROBLEMS, level == LOG_WARN ? LEVEL_WARN : LEVEL_ERROR, 1);
     if (sink.format == LOG_JSON)
         buf_byte(&line, '{');
     put_field(&line, true, STR("time"), clock_rfc3339(clock_wall_us(), stamp), false);

@@ -5,6 +5,18 @@
 /* Every bound that can be met, by its option. */
 #define METRIC_LIST_LIMIT(X)                                                                      \
     X(LIMIT_CONNECTIONS, "limits.connections", "accepting paused: that many are open")            \
+    X(LIMIT_STORAGE_RESERVE, "storage.reserve", "content was refused: less than this is free")    \
+    X(LIMIT_UPLOADS, "limits.uploads", "an upload was refused: that many are unfinished")         \
+    X(LIMIT_PASSWORD_QUEUE, "auth.password_queue",                                                \
+      "a login was refused: that many are being checked")                                         \
+    X(LIMIT_HEAD, "limits.head",                                                                  \
+      "431: a head was larger, or had more fields than limits.head_fields")                       \
+    X(LIMIT_TARGET, "limits.target", "414: a request's target was longer")                        \
+    X(LIMIT_MANIFEST, "limits.manifest",                                                          \
+      "413: a manifest was larger, or named more than limits.manifest_references")                \
+    X(LIMIT_BLOB, "limits.blob", "413: a blob was larger")                                        \
+    X(LIMIT_RANGES, "limits.ranges", "the whole was sent: a request had more ranges")             \
+    X(LIMIT_PAGE, "limits.page", "a list was cut: a request wanted more")                         \
     X(LIMIT_OPEN_FILES, "open_files", "accepting paused: no file descriptors or memory are left") \
     X(LIMIT_QUEUE, "limits.queue", "a request was refused: that many wait for workers")           \
     X(LIMIT_RECEIVE_MEMORY, "limits.receive_memory", "a request was refused for want of it")      \
@@ -50,16 +62,24 @@
     X(LEVEL_WARN, "warn", "a warning") \
     X(LEVEL_ERROR, "error", "an error")
 
+/* Set by whoever notices, to 1 and, when it works again, to 0: that is all /readyz goes by. */
+#define METRIC_LIST_UNREADY(X)                                                     \
+    X(UNREADY_STOPPING, "stopping", "SIGTERM came; what is under way is finished") \
+    X(UNREADY_DATABASE, "database", "the database could not be written")           \
+    X(UNREADY_STORE, "store", "a blob could not be written")
+
 /* Status codes Berth answers with. */
 #define METRIC_CODES(X)                                                                            \
     X(200)                                                                                         \
     X(201)                                                                                         \
     X(202)                                                                                         \
     X(204)                                                                                         \
-    X(206) X(301) X(302) X(303) X(304) X(307) X(308) X(400) X(401) X(403) X(404) X(405) X(406)     \
-        X(408) X(409) X(410) X(411) X(412) X(413) X(414) X(415) X(416) X(417) X(421) X(422) X(423) \
-            X(425) X(426) X(428) X(429) X(431) X(451) X(500) X(501) X(502) X(503) X(504) X(505)    \
-                X(507)
+    X(206)                                                                                         \
+    X(301)                                                                                         \
+    X(302)                                                                                         \
+    X(303) X(304) X(307) X(308) X(400) X(401) X(403) X(404) X(405) X(406) X(408) X(409) X(410)     \
+        X(411) X(412) X(413) X(414) X(415) X(416) X(417) X(421) X(422) X(423) X(425) X(426) X(428) \
+            X(429) X(431) X(451) X(500) X(501) X(502) X(503) X(504) X(505) X(507)
 
 /* X(set, tag of its enum, name of the label) */
 #define METRIC_LABEL_SETS(X)              \
@@ -70,7 +90,8 @@
     X(CACHE, cache_label, "cache")        \
     X(OUTCOME, outcome, "outcome")        \
     X(GARBAGE, garbage, "kind")           \
-    X(LEVEL, problem, "level")
+    X(LEVEL, problem, "level")            \
+    X(UNREADY, unready, "reason")
 
 #define X_ID(id, value, help) id,
 #define X(set, tag, label)    enum tag { METRIC_LIST_##set(X_ID) set##_COUNT };

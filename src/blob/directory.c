@@ -1,3 +1,5 @@
+#include "base/clock.h"
+#include "base/metrics.h"
 #include "blob/store_file.h"
 
 #include <unistd.h>
@@ -36,7 +38,14 @@ enum err directory_sync(struct directory *d, const struct store_sys *sys, unsign
         uint64_t batch = d->asked;
         d->running = true;
         pthread_mutex_unlock(&d->lock);
+        uint64_t begin_us = clock_mono_us();
         bool failed = sys->fsync(d->fd) != 0;
+        if (failed) {
+            metric_add_at(METRIC_STORE_FAILURES, SYNC_DIRECTORY, 1);
+            metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
+        } else {
+            metric_observe_at(METRIC_SYNC_TIME, SYNC_DIRECTORY, clock_mono_us() - begin_us);
+        }
         pthread_mutex_lock(&d->lock);
         d->running = false;
         d->failures += failed;

@@ -37,6 +37,12 @@ void store_set_reserve(struct store *s, uint64_t reserve_bytes);
  * grow. */
 NODISCARD enum err store_check_reserve(struct store *s);
 
+/* The file system the store is on; zeroes when it does not say. Any thread. */
+struct store_space {
+    uint64_t size_bytes, free_bytes, reserve_bytes;
+};
+struct store_space store_space(const struct store *s);
+
 /* Opens the upload file `uuid`, creating it when `offset` is 0, and cuts it to `offset` bytes: what
  * lies behind was never acknowledged. ERR_NOT_FOUND when it is missing or shorter than offset. */
 NODISCARD enum err store_upload_open(struct store *s, str uuid, uint64_t offset,

@@ -1,6 +1,8 @@
 /* The file store: its directories, and blobs at rest. Uploads are in store_upload.c. */
 #include "blob/store_file.h"
 
+#include "base/metrics.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -212,7 +214,21 @@ enum err store_check_reserve(struct store *s)
     struct statvfs fs;
     if (!s->reserve_bytes || fstatvfs(s->dir_fd, &fs) != 0)
         return OK; /* a file system that does not say is asked by writing */
-    return (uint64_t)fs.f_bavail * fs.f_frsize < s->reserve_bytes ? ERR_NO_SPACE : OK;
+    if ((uint64_t)fs.f_bavail * fs.f_frsize >= s->reserve_bytes)
+        return OK;
+    metric_limit(LIMIT_STORAGE_RESERVE);
+    return ERR_NO_SPACE;
+}
+
+struct store_space store_space(const struct store *s)
+{
+    struct store_space space = {.reserve_bytes = s->reserve_bytes};
+    struct statvfs fs;
+    if (fstatvfs(s->dir_fd, &fs) == 0) {
+        space.size_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+        space.free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    }
+    return space;
 }
 
 enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct file **ret)

@@ -1,5 +1,6 @@
 /* Uploads of the file store. */
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "blob/store_file.h"
 
 #include <errno.h>
@@ -140,8 +141,11 @@ enum err store_upload_write(struct store_upload *u, uint64_t offset, str bytes)
         ssize_t n = u->store->sys->pwrite(u->fd, bytes.p, bytes.n, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return n < 0 ? err_from_errno(errno) : ERR_IO;
+        if (n <= 0) {
+            e = n < 0 ? err_from_errno(errno) : ERR_IO;
+            metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
+            return e;
+        }
         bytes = str_skip(bytes, (size_t)n);
         offset += (uint64_t)n;
         if (offset > u->size_bytes)
@@ -180,8 +184,15 @@ static enum err sync_content(struct store_upload *u, uint64_t size_bytes)
         return e;
     if (!u->dirty)
         return OK;
-    if (u->store->sys->fdatasync(u->fd) != 0)
-        return poison(u, err_from_errno(errno));
+    uint64_t begin_us = clock_mono_us();
+    if (u->store->sys->fdatasync(u->fd) != 0) {
+        e = poison(u, err_from_errno(errno));
+        metric_add_at(METRIC_STORE_FAILURES, SYNC_FILE, 1);
+        metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
+        return e;
+    }
+    metric_observe_at(METRIC_SYNC_TIME, SYNC_FILE, clock_mono_us() - begin_us);
+    metric_set_at(METRIC_UNREADY, UNREADY_STORE, 0);
     u->dirty = false;
     return OK;
 }
@@ -217,6 +228,8 @@ enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes, char 
         unlinkat(shard->fd, name, 0);
         return poison(u, e);
     }
+    metric_add(METRIC_BLOBS_STORED, 1);
+    metric_add(METRIC_BLOB_BYTES_STORED, size_bytes);
     memcpy(key, name, STORE_KEY_LEN);
     return OK;
 }

@@ -130,6 +130,34 @@ struct db_conn *db_reader(struct db *db, int index)
     return &db->readers[index];
 }
 
+unsigned db_schema(void)
+{
+    unsigned n = 0;
+    while (schema_sqlite[n].name)
+        n++;
+    return n;
+}
+
+const char *db_engine(void)
+{
+    return db_driver_sqlite.name;
+}
+
+const char *db_engine_version(void)
+{
+    return db_driver_sqlite.version();
+}
+
+void db_sizes(const struct db *db, uint64_t *file_bytes, uint64_t *wal_bytes)
+{
+    db->setup.driver->sizes(&db->setup, file_bytes, wal_bytes);
+}
+
+uint64_t db_queued(struct db *db)
+{
+    return db_counters(db).queued;
+}
+
 enum err db_tx(struct db *db, db_tx_fn *fn, void *arg)
 {
     assert(!db->reading_only);

@@ -134,6 +134,16 @@ typedef void db_verify_fn(void *arg, str line);
 NODISCARD enum err db_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *found,
                              void *arg);
 
+/* Number of the schema that this program's databases have: of the last migration. */
+unsigned db_schema(void);
+/* "sqlite" and "3.40.1". */
+const char *db_engine(void);
+const char *db_engine_version(void);
+/* Sizes of the files, 0 where they are not known. Any thread. */
+void db_sizes(const struct db *db, uint64_t *file_bytes, uint64_t *wal_bytes);
+/* Jobs that wait for the writer. Any thread. */
+uint64_t db_queued(struct db *db);
+
 /* The reader of worker `index` (below readers_n); used by that thread only. NULL for WORKER_NONE (a
  * reactor). It connects with its first statement, whose cursor shows when that fails. */
 struct db_conn *db_reader(struct db *db, int index);

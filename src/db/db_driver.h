@@ -81,6 +81,11 @@ struct db_driver {
     str (*column_bytes)(const struct db_stmt *s, int column);
     bool (*column_is_null)(const struct db_stmt *s, int column);
 
+    const char *name;
+    const char *(*version)(void);
+    /* Sizes of the files; any thread. */
+    void (*sizes)(const struct db_setup *setup, uint64_t *file_bytes, uint64_t *wal_bytes);
+
     /* Called by the writer between transactions: after each commit, and with `idle` when no job
      * came for setup->idle_ms. True: call again when idle. */
     bool (*maintain)(struct db_conn *writer, bool idle);

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* The writer's cache holds the pages a group changes, so that they are written once. */
 #define CACHE_READER "-256" /* KiB, as PRAGMA cache_size wants it */
@@ -386,6 +387,21 @@ static bool maintain(struct db_conn *conn, bool idle)
     return link->wal_pending;
 }
 
+static uint64_t size_of(str dir, const char *name)
+{
+    char path[4096];
+    struct stat st;
+    int n = snprintf(path, sizeof path, "%.*s/%s", STR_ARG(dir), name);
+    bool known = n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0;
+    return known ? (uint64_t)st.st_size : 0;
+}
+
+static void sizes(const struct db_setup *setup, uint64_t *file_bytes, uint64_t *wal_bytes)
+{
+    *file_bytes = size_of(setup->dir, "berth.db");
+    *wal_bytes = size_of(setup->dir, "berth.db-wal");
+}
+
 const struct db_driver db_driver_sqlite = {
     .open = sqlite_open,
     .connect = sqlite_connect,
@@ -407,5 +423,8 @@ const struct db_driver db_driver_sqlite = {
     .column_text = column_text,
     .column_bytes = column_bytes,
     .column_is_null = column_is_null,
+    .name = "sqlite",
+    .version = sqlite3_libversion,
+    .sizes = sizes,
     .maintain = maintain,
 };

@@ -13,11 +13,13 @@ static const struct {
 #undef Q
 };
 
-/* Those that may read a whole table: small ones, at start, and those of fsck and backup. */
+/* Those that may read a whole table or index: small ones, at start or once in a while, and those of
+ * fsck and backup. */
 static bool may_scan(str name)
 {
-    static const char *const all[] = {"BLOB_DAMAGED_COUNT", "UPLOAD_COUNT", "USER_ADMIN_ANY",
-                                      "SIGNING_KEYS", "SIGNING_KEY_ADD_FIRST"};
+    static const char *const all[] = {"BLOB_DAMAGED_COUNT", "REVIEW_COUNT",
+                                      "UPLOAD_COUNT",       "USER_ADMIN_ANY",
+                                      "SIGNING_KEYS",       "SIGNING_KEY_ADD_FIRST"};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (str_eq(name, str_from(all[i])))
             return true;

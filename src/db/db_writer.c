@@ -94,6 +94,19 @@ static void finish(struct db_writer *w, struct group *group, struct db_counters 
     }
 }
 
+/* /readyz goes by it. Errors of single jobs say nothing about the database. */
+static void note_health(enum err e, const struct db_counters *done)
+{
+    if (done->commits)
+        metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, 0);
+    else if (e && e != ERR_CONSTRAINT && e != ERR_BUSY)
+        metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, 1);
+    if (e)
+        metric_add(METRIC_DB_FAILURES, 1);
+    metric_add(METRIC_DB_COMMITS, done->commits);
+    metric_add(METRIC_DB_RETRIES, done->retries);
+}
+
 static void run_group(struct db_writer *w)
 {
     struct db_conn *conn = w->conn;
@@ -129,6 +142,7 @@ static void run_group(struct db_writer *w)
             done.commits += retry && !job->err;
         }
     }
+    note_health(e, &done);
     finish(w, &group, done);
 }
 

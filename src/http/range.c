@@ -1,5 +1,7 @@
 #include "http/range.h"
 
+#include "base/metrics.h"
+
 /* Reads digits off the front of *s, saturating: a position past 2^64 is past any content. False
  * when there are none. */
 static bool take_number(str *s, uint64_t *ret)
@@ -72,7 +74,11 @@ enum range_verdict range_parse(struct arena *a, str header, uint64_t size, unsig
             continue; /* RFC 9110 5.6.1.2: empty list elements are ignored */
         struct range r;
         enum spec spec = parse_spec(part, size, &r);
-        if (spec == SPEC_MALFORMED || ++asked > parts_max)
+        if (spec != SPEC_MALFORMED && ++asked > parts_max) {
+            metric_limit(LIMIT_RANGES);
+            return RANGE_NONE;
+        }
+        if (spec == SPEC_MALFORMED)
             return RANGE_NONE;
         reversed += spec == SPEC_REVERSED;
         if (spec == SPEC_INSIDE) {

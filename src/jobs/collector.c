@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "registry/review.h"
 
 #include <errno.h>
@@ -93,6 +94,26 @@ static void finish(struct collector *c, uint64_t id, enum err e, const struct gc
     pthread_mutex_unlock(&c->lock);
 }
 
+static void count_run(struct collector *c, const struct gc_ask *ask, enum err e,
+                      const struct gc_report *r)
+{
+    if (e == ERR_SHUTTING_DOWN || ask->dry_run)
+        return;
+    metric_add_at(METRIC_GC_RUNS, e ? OUTCOME_FAILED : OUTCOME_OK, 1);
+    metric_observe(METRIC_GC_TIME, r->elapsed_us);
+    metric_add_at(METRIC_GC_REMOVED, GARBAGE_BLOBS, r->blobs);
+    metric_add_at(METRIC_GC_REMOVED, GARBAGE_LINKS, r->links);
+    metric_add_at(METRIC_GC_REMOVED, GARBAGE_MANIFESTS, r->manifests);
+    metric_add_at(METRIC_GC_REMOVED, GARBAGE_BODIES, r->bodies);
+    metric_add_at(METRIC_GC_REMOVED, GARBAGE_UPLOADS, r->uploads + r->stray_uploads);
+    metric_add_at(METRIC_GC_REMOVED, GARBAGE_FILES, r->files);
+    metric_add(METRIC_GC_BYTES, r->blob_bytes);
+    if (!e)
+        metric_set(METRIC_GC_LAST, clock_wall_us());
+    if ((e = gc_count(&c->gc)))
+        LOG(WARN, "gc_not_counted", log_err(e));
+}
+
 static void *collector_main(void *arg)
 {
     struct collector *c = arg;
@@ -108,6 +129,7 @@ static void *collector_main(void *arg)
         if (!e && ask.sweep && !ask.dry_run)
             c->swept_ms = clock_mono_ms();
         log_run(&ask, id != 0, e, &report);
+        count_run(c, &ask, e, &report);
         if (id)
             finish(c, id, e, &report);
     }

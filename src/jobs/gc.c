@@ -1,5 +1,7 @@
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "jobs/gc_private.h"
+#include "registry/damage.h"
 #include "registry/review.h"
 
 #include <time.h>
@@ -63,6 +65,16 @@ enum err gc_run_with(const struct gc *gc, const struct gc_ask *ask, gc_point_fn 
         e = steps[i](run);
     report->elapsed_us = clock_mono_us() - start_us;
     return e;
+}
+
+enum err gc_count(const struct gc *gc)
+{
+    DB_CURSOR struct db_cursor c = db_query(gc->reader, Q_REVIEW_COUNT);
+    uint64_t damaged;
+    if (!db_next(&c))
+        return c.err ? c.err : ERR_DB;
+    metric_set(METRIC_GC_QUEUE, db_int(&c, 0));
+    return blob_damaged_count(gc->reader, &damaged);
 }
 
 enum err gc_run(const struct gc *gc, const struct gc_ask *ask, struct gc_report *report)

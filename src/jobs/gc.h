@@ -53,3 +53,5 @@ struct gc_ask {
 /* One run. Blocks, as long as it takes; one at a time per database. On failure, too, *report tells
  * what was done. ERR_SHUTTING_DOWN when stopped. */
 NODISCARD enum err gc_run(const struct gc *gc, const struct gc_ask *ask, struct gc_report *report);
+/* Sets the metrics that tell how much is under review or damaged. The reader's thread. */
+NODISCARD enum err gc_count(const struct gc *gc);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "registry/damage.h"
 
 #include <pthread.h>
@@ -83,6 +84,11 @@ static void count(struct scrub *s, struct scrub_status more)
     s->status.damaged += more.damaged;
     s->status.failures += more.failures;
     pthread_mutex_unlock(&s->lock);
+    metric_add_at(METRIC_SCRUB_PASSES, OUTCOME_OK, more.passes);
+    metric_add_at(METRIC_SCRUB_PASSES, OUTCOME_FAILED, more.failures);
+    metric_add(METRIC_SCRUB_BLOBS, more.blobs);
+    metric_add(METRIC_SCRUB_BYTES, more.bytes);
+    metric_add(METRIC_SCRUB_DAMAGED, more.damaged);
 }
 
 /* Until then on the monotonic clock; ERR_SHUTTING_DOWN when stopped. */
@@ -198,6 +204,9 @@ static enum err condemn(struct scrub *s, const struct row *row, enum err verdict
     enum err e = blob_quarantine(s->config.db, s->config.store, row->id, key, &marked);
     if (e || !marked)
         return e;
+    uint64_t damaged;
+    enum err uncounted = blob_damaged_count(s->config.reader, &damaged);
+    (void)uncounted; /* only the metric was wanted, and the next one counts again */
     count(s, (struct scrub_status){.damaged = 1});
     LOG(ERROR, "blob_damaged", log_str("digest", digest_text(&a, &row->digest)),
         log_int("bytes", (int64_t)row->size_bytes), log_str("file", key),

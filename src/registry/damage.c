@@ -1,6 +1,7 @@
 #include "registry/damage.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,5 +116,6 @@ enum err blob_damaged_count(struct db_conn *conn, uint64_t *ret)
     if (!db_next(&c))
         return c.err ? c.err : ERR_DB;
     *ret = (uint64_t)db_int(&c, 0);
+    metric_set(METRIC_DAMAGED, (int64_t)*ret);
     return OK;
 }

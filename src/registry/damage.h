@@ -22,5 +22,5 @@ bool blob_verify_condemns(enum err e);
 NODISCARD enum err blob_quarantine(struct db *db, struct store *store, int64_t blob, str key,
                                    bool *marked);
 
-/* How many blobs are marked. */
+/* How many blobs are marked; also to be seen as a metric from then on. */
 NODISCARD enum err blob_damaged_count(struct db_conn *conn, uint64_t *ret);

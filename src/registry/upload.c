@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 enum err upload_find(struct db_conn *conn, str uuid, str full_name, str principal,
                      struct upload_row *ret)
@@ -40,6 +41,7 @@ enum err upload_create(struct registry *registry, str full_name, str principal,
                             .algorithm = algorithm};
     if (atomic_fetch_add(&registry->uploads_n, 1) >= registry->uploads_max) {
         atomic_fetch_sub(&registry->uploads_n, 1);
+        metric_limit(LIMIT_UPLOADS);
         return ERR_TOO_MANY_REQUESTS;
     }
     enum err e = db_tx(registry->db, create_tx, &create);
