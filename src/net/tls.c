@@ -3,7 +3,7 @@
  * One record carries at most 16 KiB, and OpenSSL makes one system call a record; small pieces are
  * gathered in the scratch, so that a head and its short body are one record. A file is read into
  * the scratch and encrypted from there. Every wait leaves at most one encrypted record inside
- * OpenSSL, which the next call sends first. */
+ * OpenSSL, which the next call sends first. The calling thread has SIGPIPE blocked. */
 #include "net/tls_private.h"
 
 #include <openssl/err.h>

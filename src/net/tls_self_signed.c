@@ -101,7 +101,7 @@ bool tls_self_signed_good(str cert_path, const str *names, size_t n, unsigned da
                           struct arena *a)
 {
     CLEANUP(chain) STACK_OF(X509) *all = NULL;
-    struct error why;
+    struct error why = {0};
     *why_not = STR("");
     if (access(arena_cstr(a, cert_path), F_OK))
         return false;
