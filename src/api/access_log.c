@@ -1,10 +1,11 @@
 /* The access log: one line per request. */
-#include "api/app.h"
+#include "api/metrics.h"
 #include "base/log.h"
 
 void api_on_done(const struct request *req, const struct http_done *done)
 {
     const struct app *app = req->app;
+    api_metrics_count(req, done);
     if (!atomic_load_explicit(&app->log_access, memory_order_relaxed))
         return;
     /* The query may hold what is nobody's business (tokens of misguided clients): left out. */

@@ -18,6 +18,8 @@ struct app {
     struct db *db;
     struct auth *auth;
     struct registry registry;
+    struct http_server *server;  /* NULL: none runs */
+    atomic_bool probing;         /* a /readyz tries whether writing works again */
     struct collector *collector; /* NULL: no server runs */
     struct scrub *scrub;         /* NULL: the same, or scrub.rate is 0B */
 };
@@ -28,6 +30,10 @@ struct gc app_gc(struct app *app, struct db_conn *reader);
 /* The tables of all handler files, for struct router. */
 extern const struct route *const api_routes[];
 extern const size_t api_route_tables_n;
+
+/* The same for the addresses of metrics.listen. */
+extern const struct route *const api_metrics_routes[];
+extern const size_t api_metrics_route_tables_n;
 
 /* http_config.render_error: JSON error body (OCI distribution specification, "Error Codes"),
  * WWW-Authenticate, Retry-After. */

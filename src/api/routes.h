@@ -13,7 +13,8 @@
     X(berth_tag_routes)   \
     X(berth_gc_routes)    \
     X(token_routes)       \
-    X(health_routes)
+    X(health_routes)      \
+    X(metrics_routes)
 
 #define X(table) extern const struct route table[];
 ROUTE_TABLES(X)

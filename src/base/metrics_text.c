@@ -204,7 +204,7 @@ static const char *labels_of(enum metric_set set)
 
 void metrics_reference(struct buf *out)
 {
-    buf_add(out, STR("## Metrics\n\n| name | type | unit | labels | what it tells |\n"
+    buf_add(out, STR("## All of them\n\n| name | type | unit | labels | what it tells |\n"
                      "| --- | --- | --- | --- | --- |\n"));
     for (unsigned m = 0; m < METRIC_COUNT; m++) {
         const struct metric_row *row = &metric_rows[m];

@@ -64,7 +64,8 @@ static void version(void)
 {
     struct outcome o = RUN(cmd_version, "version");
     CHECK_INT(o.code, CLI_OK);
-    CHECK_STR(o.out, "berth " BERTH_VERSION "\n");
+    CHECK(str_starts(o.out, STR("berth " BERTH_VERSION ", schema ")));
+    CHECK(str_contains(o.out, STR(", sqlite 3.")) && str_contains(o.out, STR(", openssl 3.")));
     check_usage(RUN(cmd_version, "version", "x"),
                 "version: unexpected argument \"x\"; see \"berth help version\"");
     arena_release(&a);

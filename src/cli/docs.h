@@ -11,5 +11,7 @@ void docs_summary(struct buf *out);
 NODISCARD bool docs_command(struct buf *out, str name);
 /* Name of a command near `name`; empty when nothing is near. */
 str docs_nearest(str name);
+/* docs/metrics.md. */
+void docs_metrics(struct buf *out);
 /* The manual page berth(1). */
 void docs_man(struct buf *out);

@@ -46,6 +46,11 @@ static void example_is_current(void)
     check_file("berth.example.yaml", "--example", conf_example);
 }
 
+static void metrics_are_current(void)
+{
+    check_file("metrics.md", "--metrics", docs_metrics);
+}
+
 static void every_command_is_explained(void)
 {
     BUF_CLEANUP struct buf summary = BUF_INIT(DOCS_BYTES_MAX), manual = BUF_INIT(DOCS_BYTES_MAX);
@@ -65,5 +70,5 @@ static void every_command_is_explained(void)
 }
 
 TESTS({"markdown is current", markdown_is_current}, {"manual is current", manual_is_current},
-      {"example is current", example_is_current},
+      {"example is current", example_is_current}, {"metrics are current", metrics_are_current},
       {"every command is explained", every_command_is_explained});

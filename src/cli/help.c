@@ -5,7 +5,10 @@
 static const struct {
     const char *flag;
     void (*render)(struct buf *out);
-} forms[] = {{"markdown", conf_markdown}, {"man", docs_man}, {"example", conf_example}};
+} forms[] = {{"markdown", conf_markdown},
+             {"man", docs_man},
+             {"example", conf_example},
+             {"metrics", docs_metrics}};
 
 /* Help for one word: a command, or "options". */
 static bool word_help(struct buf *out, str word)

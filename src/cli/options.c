@@ -89,6 +89,7 @@ const struct flag help_flags[] = {
     {"markdown", NULL, "Print the reference of all options as Markdown.", false},
     {"man", NULL, "Print the manual page.", false},
     {"example", NULL, "Print a configuration file with every option in it.", false},
+    {"metrics", NULL, "Print the reference of all metrics as Markdown.", false},
     FLAG_HELP,
     {0}};
 

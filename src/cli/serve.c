@@ -1,11 +1,14 @@
 /* berth serve: builds the program's parts in dependency order, runs until a signal, takes them down
  * in reverse. */
+#include "api/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "cli/app.h"
 #include "cli/data_dir.h"
 #include "cli/options.h"
 #include "cli/reload.h"
+#include "cli/serve_metrics.h"
 #include "cli/serve_tls.h"
 #include "cli/sockets.h"
 #include "cli/welcome.h"
@@ -27,6 +30,7 @@ struct serving {
     int lock_fd;
     struct app app;
     struct http_server *server;
+    struct serve_metrics metrics;
     struct serve_tls tls;
     struct reload reload;
     str generated_password;
@@ -115,9 +119,13 @@ static enum err open_server(struct serving *s)
         .on_done = api_on_done,
         .on_refused = api_on_refused,
     };
+    api_metrics_init(&s->arena, config.reactors_n);
     e = http_server_new(&s->server, &config, &s->arena, &s->why);
     s->sockets.taken = true;
-    return e ? e : http_server_start(s->server);
+    s->app.server = s->server;
+    if (!e)
+        e = http_server_start(s->server);
+    return e ? e : serve_metrics_start(&s->metrics, &config, &s->arena, &s->why);
 }
 
 /* Behind the workers' readers there is one for the collector. */
@@ -166,6 +174,7 @@ static void close_all(struct serving *s)
 {
     collector_stop(s->app.collector);
     scrub_stop(s->app.scrub);
+    serve_metrics_close(&s->metrics); /* first: it looks at the other */
     http_server_free(s->server);
     sockets_close(&s->sockets);
     serve_tls_close(&s->tls);
@@ -191,6 +200,7 @@ static void tell_ready(struct serving *s)
             log_cstr("proxy_protocol", l->proxy ? "required" : ""), log_str("data", s->conf.data),
             log_cstr("version", BERTH_VERSION));
     }
+    serve_metrics_tell(&s->metrics, &s->arena);
     const struct listener *shown = sockets_first(&s->sockets);
     struct welcome welcome = {
         .address = listener_text(shown, &s->arena),
@@ -226,6 +236,8 @@ static enum err prepare(struct serving *s)
 {
     const struct conf *conf = &s->conf;
     enum err e = sockets_open(&s->sockets, conf, serve_tls_wanted(conf), &s->arena, &s->why);
+    if (!e)
+        e = serve_metrics_open(&s->metrics, conf, &s->arena, &s->why);
     /* A self-signed certificate is kept with the data. */
     if (!e && !conf->tls_self_signed)
         e = serve_tls_open(&s->tls, conf, &s->arena, &s->why);
@@ -252,6 +264,7 @@ static int run(struct serving *s)
     if (!e) {
         tell_ready(s);
         wait_for_end(s, &signals);
+        metric_set_at(METRIC_UNREADY, UNREADY_STOPPING, 1);
         LOG(INFO, "stopping", log_int("grace_ms", (int64_t)s->conf.shutdown_grace_ms));
         collector_stop(s->app.collector);
         scrub_stop(s->app.scrub);
