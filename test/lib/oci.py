@@ -55,8 +55,9 @@ def challenge(response):
 class Client:
     """`mode`: "bearer" (the token flow), "basic", or "none" (no credentials)."""
 
-    def __init__(self, server, user="admin", password=PASSWORD, mode="bearer"):
+    def __init__(self, server, user="admin", password=PASSWORD, mode="bearer", tls=None):
         self.server = server
+        self.tls = tls  # the ssl.SSLContext to speak it with
         self.user, self.password, self.mode = user, password, mode
         self.tokens = {}
         self._service = None
@@ -84,7 +85,7 @@ class Client:
         fresh = self.conn is None
         for attempt in (0, 1):
             if self.conn is None:
-                self.conn = raw.Conn(self.server.address, timeout)
+                self.conn = raw.Conn(self.server.address, timeout, tls=self.tls)
             self.conn.sock.settimeout(timeout)
             try:
                 sent = self.conn.send(head)

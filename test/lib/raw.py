@@ -1,6 +1,7 @@
 """HTTP/1.1 as bytes: send exactly what a test says, read answers one by one."""
 
 import socket
+import ssl
 import time
 
 
@@ -47,9 +48,11 @@ class Closed(Exception):
 
 
 class Conn:
-    """One connection. Reads are buffered, so pipelined answers come one by one."""
+    """One connection. Reads are buffered, so pipelined answers come one by one.
 
-    def __init__(self, address, timeout=15, receive_buffer=None):
+    `tls`: an ssl.SSLContext to speak it with; `session`: one to resume."""
+
+    def __init__(self, address, timeout=15, receive_buffer=None, tls=None, session=None):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -57,6 +60,12 @@ class Conn:
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
+        if tls:
+            try:
+                self.sock = tls.wrap_socket(self.sock, server_hostname="localhost", session=session)
+            except BaseException:
+                self.sock.close()
+                raise
 
     def __enter__(self):
         return self
@@ -77,7 +86,7 @@ class Conn:
         try:
             self.sock.sendall(data)
             return True
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             return False
 
     def half_close(self):
