@@ -4,6 +4,7 @@ what follows in the same bytes is never taken for a request."""
 import pytest
 
 from lib import raw
+from lib.routes import routes
 
 # Sent behind every case. Were it read as a request, a second answer would come.
 NEXT = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -49,7 +50,36 @@ CASES = {
     "cl-arabic-digit": (post(b"Content-Length: \xd9\xa5", body=b"12345"), 400),
     "cl-vertical-tab": (post(b"Content-Length: \x0b5", body=b"12345"), 400),
     "cl-quoted": (post(b'Content-Length: "5"', body=b"12345"), 400),
+    "cl-trailing-comma": (post(b"Content-Length: 5,", body=b"12345"), 400),
+    "cl-leading-comma": (post(b"Content-Length: ,5", body=b"12345"), 400),
+    "cl-form-feed": (post(b"Content-Length: 5\x0c", body=b"12345"), 400),
+    "cl-octal": (post(b"Content-Length: 0o5", body=b"12345"), 400),
+    "cl-hex-letters": (post(b"Content-Length: a", body=b"1234567890"), 400),
+    "cl-thousands": (post(b"Content-Length: 1,000"), 400),
+    "cl-bytes": (post(b"Content-Length: bytes=5", body=b"12345"), 400),
+    "cl-no-break-space": (post(b"Content-Length: \xc2\xa05", body=b"12345"), 400),
+    "cl-overflow-63": (post(b"Content-Length: 9223372036854775808"), (400, 413)),
+    "cl-twice-case": (post(b"Content-Length: 5", b"content-length: 6", body=b"12345"), 400),
+    "cl-twice-one-empty": (post(b"Content-Length: 5", b"Content-Length:", body=b"12345"), 400),
+    "cl-get-te-1.0": (get(b"Content-Length: 5", TE, version=b"HTTP/1.0"), 400),
     # Transfer-Encoding
+    "te-cl-case": (post(b"tRANSFER-eNCODING: chunked", b"cONTENT-lENGTH: 4", body=b"0\r\n\r\n"), 400),
+    "te-space-before-colon": (post(b"Transfer-Encoding : chunked", body=b"0\r\n\r\n"), 400),
+    "te-folded-value": (post(b"Transfer-Encoding:\r\n chunked", body=b"0\r\n\r\n"), 400),
+    "te-folded-tab": (post(b"Transfer-Encoding:\r\n\tchunked", body=b"0\r\n\r\n"), 400),
+    "te-bare-lf-before": (post(b"X-A: 1\nTransfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+    "te-bare-cr-before": (post(b"X-A: 1\rTransfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+    "te-nul-before": (post(b"\0Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+    "te-leading-space-line": (post(b" Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+    "te-cow": (post(TE, b"Transfer-Encoding: cow", body=b"0\r\n\r\n"), (400, 501)),
+    "te-cow-first": (post(b"Transfer-Encoding: cow", TE, body=b"0\r\n\r\n"), (400, 501)),
+    "te-trailing-comma": (post(b"Transfer-Encoding: chunked,", body=b"0\r\n\r\n"), (400, 501)),
+    "te-form-feed": (post(b"Transfer-Encoding: chunked\x0c", body=b"0\r\n\r\n"), 400),
+    "te-no-break-space": (post(b"Transfer-Encoding: \xc2\xa0chunked", body=b"0\r\n\r\n"), (400, 501)),
+    "te-single-quotes": (post(b"Transfer-Encoding: 'chunked'", body=b"0\r\n\r\n"), (400, 501)),
+    "te-kelvin": (post("Transfer-Encoding: chun\u212aed".encode(), body=b"0\r\n\r\n"), (400, 501)),
+    "te-and-upgrade": (post(TE, b"Content-Length: 4", b"Upgrade: h2c", b"Connection: Upgrade",
+                            body=b"0\r\n\r\n"), 400),
     "te-identity": (post(b"Transfer-Encoding: identity", body=b"12345"), (400, 501)),
     "te-gzip-chunked": (post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"), (400, 501)),
     "te-chunked-identity": (post(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
@@ -107,7 +137,28 @@ CASES = {
     "two-empty-lines": (b"\r\n\r\n" + get(), 400),
     "tls-hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)) + b"\r\n\r\n",
                   (400, 501)),
+    "nul-in-method": (b"GE\0T /healthz HTTP/1.1\r\n" + H + b"\r\n", (400, 501)),
+    "nul-in-target": (get(target=b"/heal\0thz"), 400),
+    "nul-in-version": (get(version=b"HTTP/1.1\0"), 400),
+    "cr-in-target": (get(target=b"/heal\rthz"), 400),
+    "lf-in-target": (get(target=b"/healthz\nX-A: 1"), 400),
+    "empty-method": (b" /healthz HTTP/1.1\r\n" + H + b"\r\n", 400),
+    "method-with-colon": (b"GET: /healthz HTTP/1.1\r\n" + H + b"\r\n", 400),
+    "method-long": (b"A" * 5000 + b" /healthz HTTP/1.1\r\n" + H + b"\r\n", (400, 501)),
+    "version-comma": (get(version=b"HTTP/1,1"), 400),
+    "version-spaces": (get(version=b"HTTP/ 1.1"), 400),
+    "version-ftp": (get(version=b"FTP/1.1"), 400),
+    "version-wide-digit": (get(version="HTTP/1.\u0661".encode()), 400),
+    "connect-path": (b"CONNECT /healthz HTTP/1.1\r\n" + H + b"\r\n", (400, 405, 501)),
+    "trace-with-body": (b"TRACE /healthz HTTP/1.1\r\n" + H + b"Content-Length: 4\r\n\r\nbody",
+                        (400, 405, 501)),
+    "only-empty-lines": (b"\r\n" * 50, 400),
     # target
+    "target-empty": (get(target=b""), 400),
+    "target-backslash-host": (get(target=b"http:\\\\localhost\\healthz"), 400),
+    "target-authority": (get(target=b"localhost:80"), 400),
+    "target-https-no-host": (get(target=b"http:///healthz"), 400),
+    "target-port-huge": (get(target=b"http://localhost:99999999999/healthz"), 400),
     "target-asterisk": (get(target=b"*"), 400),
     "target-relative": (get(target=b"healthz"), 400),
     "target-fragment": (get(target=b"/healthz#a"), 400),
@@ -138,6 +189,23 @@ CHUNKS = {
     "size-leading-space": b" 5\r\nhello\r\n0\r\n\r\n",
     "size-overflow": b"10000000000000005\r\nhello\r\n0\r\n\r\n",
     "size-endless": b"0" * 5_000 + b"5\r\nhello\r\n0\r\n\r\n",
+    "size-trailing-tab-lf": b"5\t\nhello\r\n0\r\n\r\n",
+    "size-underscore": b"0_5\r\nhello\r\n0\r\n\r\n",
+    "size-nul": b"5\0\r\nhello\r\n0\r\n\r\n",
+    "size-wide-digit": "\u0665\r\nhello\r\n0\r\n\r\n".encode(),
+    "size-overflow-32": b"100000000000000000000000000000005\r\nhello\r\n0\r\n\r\n",
+    "size-comma": b"5,5\r\nhello\r\n0\r\n\r\n",
+    "extension-bare-cr": b"5;a=\rb\r\nhello\r\n0\r\n\r\n",
+    "extension-cr-cr-lf": b"5;a\r\r\nhello\r\n0\r\n\r\n",
+    "extension-nul": b"5;\0\r\nhello\r\n0\r\n\r\n",
+    "extension-quoted-lf": b'5;a="\n"\r\nhello\r\n0\r\n\r\n',
+    "data-cr-only": b"5\r\nhello\r0\r\n\r\n",
+    "data-lf-cr": b"5\r\nhello\n\r0\r\n\r\n",
+    "data-too-short": b"6\r\nhello\r\n0\r\n\r\n",
+    "last-no-end": b"5\r\nhello\r\n0\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "last-signed": b"5\r\nhello\r\n-0\r\n\r\n",
+    "trailer-bare-cr": b"5\r\nhello\r\n0\r\nX-A: 1\rX-B: 2\r\n\r\n",
+    "trailer-bare-lf": b"5\r\nhello\r\n0\r\nX-A: 1\nX-B: 2\r\n\r\n",
     "size-bare-lf": b"5\nhello\r\n0\r\n\r\n",
     "size-bare-cr": b"5\rhello\r\n0\r\n\r\n",
     "data-too-long": b"5\r\nhelloX\r\n0\r\n\r\n",
@@ -224,3 +292,72 @@ def test_good_chunks_pass(server, nobody):
         assert response.status == 202 and response.header("range") == "0-14"
         conn.send(NEXT)
         assert conn.read().status == 200
+
+
+# -- bodies that look like requests
+
+def answers_to(server, data):
+    """Every answer until the server closes, or has answered what this ends with."""
+    found = []
+    with raw.Conn(server.address) as conn:
+        conn.send(data + NEXT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        while True:
+            try:
+                found.append(conn.read(head=not found and data.startswith(b"HEAD ")))
+            except raw.Closed:
+                break
+        assert not conn.buffer
+    return found
+
+
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+@pytest.mark.parametrize("route", routes(), ids=str)
+def test_a_body_is_never_a_request(alive, route, coding):
+    """Whatever a route does with a body it did not ask for, or refuses: never is it read as the next
+    request. With and without a right to be there, and where the method is wrong."""
+    target = route.target({"name": "smuggling/a", "digest": "sha256:" + "0" * 64})
+    for method in {route.method, "HEAD", "DELETE", "PUT"}:
+        for headers in ([], [("Authorization", "Basic eDp4")], [("Expect", "100-continue")]):
+            if coding == "length":
+                framing, body = [("Content-Length", str(len(NEXT)))], NEXT
+            else:
+                framing, body = [("Transfer-Encoding", "chunked")], raw.chunked(NEXT, NEXT)
+            found = answers_to(alive, raw.request(method, target, framing + headers) + body)
+            # The first, and, where the connection went on, that of the request behind it.
+            assert 1 <= len(found) <= 2, (method, target, headers, found)
+            if len(found) == 1:
+                assert found[0].header("connection") == "close", (method, target, found)
+            else:
+                assert found[1].status == 200 and b"ok" in found[1].body.lower(), found
+
+
+def test_nothing_is_upgraded(alive):
+    """h2c, WebSocket, TLS: the answer is to the request, and the next one is read as before."""
+    for protocol in (b"h2c", b"websocket", b"TLS/1.2, HTTP/1.1", b"h2c,\x0ch2c"):
+        if b"\x0c" in protocol:
+            refused(alive, get(b"Upgrade: " + protocol), 400)
+            continue
+        found = answers_to(alive, get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: " + protocol,
+                                      b"HTTP2-Settings: AAMAAABkAAQAAP__"))
+        assert [a.status for a in found] == [200, 200]
+        assert all(a.header("upgrade") is None for a in found)
+
+
+def test_names_that_only_look_like_framing(alive):
+    """Not Transfer-Encoding and not Content-Length, so there is no body: what stands there is the
+    next request, and a bad one."""
+    for field in (b"Transfer_Encoding: chunked", b"Transfer-Encodin: chunked", b"X: chunked",
+                  b"Transfer.Encoding: chunked", b"Content_Length: 5"):
+        found = answers_to(alive, post(field, body=b"0\r\n\r\n", target=b"/healthz"))
+        assert len(found) == 2 and found[0].status == 405 and found[1].status == 400, (field, found)
+
+
+def test_absolute_form_agrees_with_host(alive):
+    """A proxy may route by one and we by the other, so the two must say the same."""
+    for target, host in ((b"http://localhost/healthz", b"localhost"),
+                         (b"http://LOCALHOST:5000/healthz", b"localhost:5000"),
+                         (b"http://[::1]:5000/healthz", b"[::1]:5000")):
+        found = answers_to(alive, get(target=target, host=b"Host: " + host + b"\r\n"))
+        assert [a.status for a in found] == [200, 200], (target, found)
+        refused(alive, get(target=target, host=b"Host: third.example\r\n"), 400)
+        refused(alive, get(target=target, host=b"Host:\r\n"), 400)
