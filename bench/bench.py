@@ -1,22 +1,28 @@
 #!/usr/bin/env python3
-"""Berth, nginx and Docker's registry side by side. Called by ./dev bench; rules in README.md."""
+"""Berth, nginx and Docker's registry side by side. Called by ./dev bench; docs/performance.md has the
+rules. `bench.py report` makes that file's tables and plot from the results of the last runs."""
 import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 
 import machine
 import peers
 import report
+import publish
+import topic_load
 import topic_push
 import topic_scale
 import topic_size
+import topic_tls
 import topic_wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TOPICS = {"wire": topic_wire, "push": topic_push, "size": topic_size, "scale": topic_scale}
+TOPICS = {"wire": topic_wire, "tls": topic_tls, "push": topic_push, "size": topic_size,
+          "load": topic_load, "scale": topic_scale}
 LOAD_GRACE_SECONDS = 180  # beyond its own limit, for digests and a slow disk
 
 
@@ -30,13 +36,15 @@ class Bench:
         self.placement = machine.Placement()
         self.folder = os.path.join(ROOT, "build/bench")
         self.data = os.path.join(self.folder, "data")
+        self.results = os.path.join(self.folder, "results")
         self.program = os.path.join(self.folder, "load")
         self.running = []
+        self.crowds = []
         self.seed = int.from_bytes(os.urandom(3), "big")
         self.notes = []
 
-    def peer(self, name, data=None):
-        peer = peers.KINDS[name](ROOT, data or self.data, self.placement)
+    def peer(self, name, data=None, tls=None):
+        peer = peers.KINDS[name](ROOT, data or self.data, self.placement, tls)
         peer.destroy()
         self.running.append(peer)
         return peer
@@ -46,6 +54,10 @@ class Bench:
         self.running.remove(peer)
 
     def close(self):
+        for process in self.crowds:
+            process.kill()
+            process.wait()
+        self.crowds = []
         for peer in list(self.running):
             self.drop(peer)
 
@@ -54,7 +66,7 @@ class Bench:
 
     def load(self, *arguments, pinned=True, limit=60):
         """Runs the generator; returns its numbers. Arguments are turned to text."""
-        argv = [os.path.join(ROOT, "build/bench/load"), *map(str, arguments)]
+        argv = [self.program, *map(str, arguments)]
         process = machine.spawn(argv, self.placement.cpus(pinned, "client"),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
@@ -67,12 +79,12 @@ class Bench:
             raise peers.Failed(f"{' '.join(argv)}: {err.strip()}")
         return json.loads(out)
 
-    def against(self, peer, *arguments, pinned=True, limit=60):
+    def against(self, peer, *arguments, pinned=True, limit=60, errors_max=0):
         """The same, aimed at a peer, with the CPU time the server spent on it."""
         before = machine.cpu_seconds(peer.pid)
         numbers = self.load(*arguments, pinned=pinned, limit=limit)
         used = machine.cpu_seconds(peer.pid) - before
-        if numbers["errors"]:
+        if numbers["errors"] > errors_max:
             raise peers.Failed(f"{peer.name}: {numbers['errors']} errors in load "
                                f"{' '.join(map(str, arguments))}: {numbers['first_error']}")
         if numbers["seconds"] <= 0:
@@ -87,9 +99,31 @@ class Bench:
             numbers["server_us_per_mb"] = used * 1e12 / (numbers["bytes_in"] + numbers["bytes_out"])
         return numbers
 
-    def sha256_rate(self, pinned=True):
+    def crowd(self, *arguments, pinned=False):
+        """Starts clients that hold on until they are ended with disperse()."""
+        argv = [self.program, *map(str, arguments)]
+        process = machine.spawn(argv, self.placement.cpus(pinned, "client"),
+                                stdout=subprocess.PIPE, text=True)
+        self.crowds.append(process)
+        if process.stdout.readline().strip() != "ready":
+            process.wait()
+            raise peers.Failed(f"{' '.join(argv)}: the clients could not take their places")
+        return process
+
+    def disperse(self, process):
+        """Ends a crowd; returns its numbers."""
+        self.crowds.remove(process)
+        process.terminate()
+        return json.loads(process.communicate(timeout=60)[0])
+
+    def end(self, process):
+        self.crowds.remove(process)
+        process.terminate()
+        process.communicate()
+
+    def sha256_rate(self, pinned=True, threads=1):
         """Measured where the server runs."""
-        argv = [self.program, "sha256", "-s", "0.5"]
+        argv = [self.program, "sha256", "-s", "0.5", "-c", str(threads)]
         process = machine.spawn(argv, self.placement.cpus(pinned, "server"),
                                 stdout=subprocess.PIPE, text=True)
         return json.loads(process.communicate(timeout=60)[0])["bytes_per_second"]
@@ -101,7 +135,8 @@ class Bench:
 
 def parse(argv):
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("topics", nargs="*", metavar="topic", help=", ".join(TOPICS) + "; default all")
+    p.add_argument("topics", nargs="*", metavar="topic", help=", ".join(TOPICS) + "; default all; or "
+                   "report: docs/performance.md from the results that are there")
     p.add_argument("--rounds", type=int, default=5, help="rounds a case (default 5)")
     p.add_argument("--seconds", type=float, default=1.5, help="length of a round (default 1.5)")
     p.add_argument("--peers", type=lambda s: s.split(","), default=list(peers.KINDS),
@@ -120,7 +155,10 @@ def parse(argv):
 
 
 def main(argv):
+    if argv == ["report"]:
+        return publish.main(ROOT)
     options = parse(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 16384)), hard))
     bench = Bench(options)
@@ -135,11 +173,11 @@ def main(argv):
             cases, ceilings, title = TOPICS[name].run(bench)
         finally:
             bench.close()
-        table = getattr(TOPICS[name], "table", report.table)
-        print(f"\n{name}: {title}\n{table(cases, ceilings)}")
+        rows = TOPICS[name].table(cases, ceilings)
+        print(f"\n{name}: {title}\n{report.render(rows)}")
         for note in bench.notes:
             print(f"NOTE: {note}")
-        report.save(os.path.join(bench.folder, f"{name}.json"), name, about, cases, bench.notes)
+        report.save(bench.results, name, title, about, rows, cases, bench.notes)
     return 0
 
 

@@ -52,3 +52,28 @@ bool blobs_prepare(struct load *l)
     EVP_MD_CTX_free(md);
     return ok;
 }
+
+int body_next(const struct load *l, const struct exchange *x, size_t room,
+              struct iovec iov[BODY_PARTS_MAX])
+{
+    int n = 0;
+    for (uint64_t at = x->body_sent; at < x->body_n && room > 0 && n < BODY_PARTS_MAX; n++) {
+        const char *p;
+        uint64_t size = x->body_n - at;
+        if (!x->blob) {
+            p = x->text + at;
+        } else if (at < BLOB_MARK) {
+            p = x->blob->mark + at;
+            size = size < BLOB_MARK - at ? size : BLOB_MARK - at;
+        } else {
+            uint64_t in_block = (at - BLOB_MARK) % BLOB_BLOCK;
+            p = l->block + in_block;
+            size = size < BLOB_BLOCK - in_block ? size : BLOB_BLOCK - in_block;
+        }
+        size = size < room ? size : room;
+        iov[n] = (struct iovec){(char *)p, size};
+        room -= size;
+        at += size;
+    }
+    return n;
+}

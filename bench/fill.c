@@ -2,10 +2,12 @@
  * in, many of them to a transaction; so what it leaves is what as many pushes would have left, and
  * `berth fsck` finds nothing wrong with it. Filled again, a directory keeps what it has.
  *
- *   team-00042/service-7         one repository of ten in a private project
+ *   team-00042/service-7         one repository of ten in a private project: latest, and TAGS_EACH
+ *                                tags r0, r1, ... of further manifests
  *   team-00042-open/service-8    one in a public project of its own
- *   scale/tags                   v000000, v000001, ...: each its own manifest
+ *   scale/tags                   v000000000000, v000000000001, ...: each its own manifest
  *   scale/referrers              latest, and manifests about it, SIGNATURES of another type
+ *   NAME                         a blob of zeros that takes no room
  */
 #include "base/clock.h"
 #include "base/hex.h"
@@ -13,6 +15,7 @@
 #include "registry/blob.h"
 #include "registry/manifest.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,10 +23,11 @@
 #include <unistd.h>
 
 static const char usage_text[] =
-    "fill -d DIR [-r REPOSITORIES [-p PUBLIC]] [-t TAGS] [-f REFERRERS]\n"
+    "fill -d DIR [-r REPOSITORIES [-p PUBLIC] [-k TAGS_EACH]] [-t TAGS] [-f REFERRERS]\n"
+    "     [-n NAME -z BYTES]\n"
     "Fills the data directory of a server that is not running. Prints one line of JSON.\n";
 
-enum { BATCH = 64 }; /* items in a transaction; one changes at most fifteen rows */
+enum { BATCH = 1000 }; /* items in a transaction: nobody else waits for it */
 enum { SIGNATURES = 50 };
 
 #define IMAGE_TYPE MANIFEST_OCI_IMAGE
@@ -38,20 +42,25 @@ struct part {
 };
 
 struct fill {
-    uint64_t repositories, public_n, tags, referrers;
+    uint64_t repositories, public_n, tags_each, tags, referrers;
+    str zeros_name; /* repository of the blob of zeros */
+    uint64_t zeros_bytes;
+    str dir;
     struct db *db;
     struct store *store;
     struct arena *arena; /* until the end */
     struct arena batch;  /* of one transaction */
     struct error why;
     int64_t now_us;
-    struct part config, layer;
+    struct part config, layer, zeros;
     str image;
     struct digest image_digest;
 };
 
 /* --- blobs ----------------------------------------------------------------------------------- */
 
+/* Makes an upload of which `bytes` were received, then stores it. With p == NULL they are zeros,
+ * and the file is a hole, made behind the store's back. */
 static enum err store_bytes(struct fill *f, str bytes, char key[STORE_KEY_LEN])
 {
     uint8_t id[16];
@@ -60,13 +69,32 @@ static enum err store_bytes(struct fill *f, str bytes, char key[STORE_KEY_LEN])
     uuid_new(id);
     str uuid = uuid_format(id, text);
     enum err e = store_upload_open(f->store, uuid, 0, &u);
-    if (!e)
+    if (!e && bytes.p)
         e = store_upload_write(u, 0, bytes);
+    if (!e && !bytes.p) {
+        store_upload_close(u);
+        u = NULL;
+        str path = arena_printf(f->arena, "%.*s/uploads/%.*s", STR_ARG(f->dir), STR_ARG(uuid));
+        e = truncate(path.p, (off_t)bytes.n) == 0 ? OK : err_from_errno(errno);
+        if (!e)
+            e = store_upload_open(f->store, uuid, bytes.n, &u);
+    }
     if (!e)
         e = store_upload_publish(u, bytes.n, key);
     store_upload_close(u);
     enum err discarded = store_upload_discard(f->store, uuid);
     return e ? e : discarded;
+}
+
+static void digest_zeros(uint64_t n, struct digest *ret)
+{
+    static const char zeros[1 << 20];
+    HASHER_CLEANUP struct hasher *h = hasher_new(DIGEST_sha256);
+    for (uint64_t part; n > 0; n -= part) {
+        part = n < sizeof zeros ? n : sizeof zeros;
+        hasher_update(h, zeros, part);
+    }
+    hasher_peek(h, ret);
 }
 
 struct adopt {
@@ -86,7 +114,10 @@ static enum err adopt_tx(struct db_conn *conn, void *arg)
 static enum err part_ensure(struct fill *f, struct part *p)
 {
     char key[STORE_KEY_LEN];
-    digest_of(DIGEST_sha256, p->bytes, &p->digest);
+    if (p->bytes.p)
+        digest_of(DIGEST_sha256, p->bytes, &p->digest);
+    else
+        digest_zeros(p->bytes.n, &p->digest);
     enum err e = blob_find(db_reader(f->db, 0), &p->digest, &p->blob);
     if (e != ERR_BLOB_UNKNOWN)
         return e;
@@ -167,7 +198,14 @@ static enum err add_repository(struct db_conn *conn, struct fill *f, uint64_t i)
     bool public = is_chosen(i, f->public_n, f->repositories);
     str name = arena_printf(&f->batch, "team-%05" PRIu64 "%s/service-%" PRIu64, i / 10,
                             public ? "-open" : "", i % 10);
-    return push(conn, f, name, public, f->image, STR("latest"));
+    enum err e = push(conn, f, name, public, f->image, STR("latest"));
+    for (uint64_t k = 0; !e && k < f->tags_each; k++) {
+        str rest = arena_printf(&f->batch,
+                                ",\"annotations\":{\"number\":\"%" PRIu64 "/%" PRIu64 "\"}", i, k);
+        str tag = arena_printf(&f->batch, "r%" PRIu64, k);
+        e = push(conn, f, name, public, manifest_text(f, &f->batch, rest), tag);
+    }
+    return e;
 }
 
 static enum err add_tag(struct db_conn *conn, struct fill *f, uint64_t i)
@@ -175,7 +213,7 @@ static enum err add_tag(struct db_conn *conn, struct fill *f, uint64_t i)
     str rest = arena_printf(
         &f->batch, ",\"annotations\":{\"org.opencontainers.image.revision\":\"%040" PRIx64 "\"}",
         i);
-    str tag = arena_printf(&f->batch, "v%06" PRIu64, i);
+    str tag = arena_printf(&f->batch, "v%012" PRIu64, i);
     return push(conn, f, TAGS_NAME, false, manifest_text(f, &f->batch, rest), tag);
 }
 
@@ -194,6 +232,18 @@ static enum err add_referrer(struct db_conn *conn, struct fill *f, uint64_t i)
                             is_chosen(i, SIGNATURES, f->referrers) ? "signature" : "sbom",
                             STR_ARG(subject), i);
     return push(conn, f, REFS_NAME, false, manifest_text(f, &f->batch, rest), (str){0});
+}
+
+static enum err add_zeros(struct db_conn *conn, struct fill *f, uint64_t i)
+{
+    struct name name;
+    struct repository repository;
+    struct maker maker = {
+        .principal = STR("bench"), .now_us = f->now_us, .may_make_projects = true};
+    enum err e = name_parse(&f->batch, f->zeros_name, &name, &f->why);
+    if (!e)
+        e = repository_ensure(conn, &name, &maker, &repository);
+    return e ? e : blob_link(conn, &repository, &f->zeros.blob, f->now_us);
 }
 
 struct batch {
@@ -255,12 +305,21 @@ static enum err fill_rows(struct fill *f)
         e = add_all(f, add_tag, f->tags);
     if (!e)
         e = add_all(f, add_subject, f->referrers > 0);
-    return e ? e : add_all(f, add_referrer, f->referrers);
+    if (!e)
+        e = add_all(f, add_referrer, f->referrers);
+    if (!e && f->zeros_bytes > 0) {
+        f->zeros.bytes = (str){NULL, f->zeros_bytes};
+        e = part_ensure(f, &f->zeros);
+        if (!e)
+            e = add_all(f, add_zeros, 1);
+    }
+    return e;
 }
 
 static enum err fill_dir(struct fill *f, str dir)
 {
     int lock_fd = -1;
+    f->dir = dir;
     f->now_us = clock_wall_us();
     enum err e = data_dir_take(dir, f->arena, &lock_fd, &f->why);
     if (!e)
@@ -281,13 +340,13 @@ static enum err fill_dir(struct fill *f, str dir)
 
 static bool read_count(const char *text, uint64_t *ret)
 {
-    return str_u64(str_from(text), ret) && *ret <= 10000000;
+    return str_u64(str_from(text), ret) && *ret <= (1ull << 40);
 }
 
 static bool read_options(struct fill *f, int argc, char **argv, str *dir)
 {
     bool ok = true;
-    for (int o; (o = getopt(argc, argv, "d:r:p:t:f:")) != -1;)
+    for (int o; (o = getopt(argc, argv, "d:r:p:k:t:f:n:z:")) != -1;)
         switch (o) {
         case 'd':
             *dir = str_from(optarg);
@@ -298,8 +357,17 @@ static bool read_options(struct fill *f, int argc, char **argv, str *dir)
         case 'p':
             ok = ok && read_count(optarg, &f->public_n);
             break;
+        case 'k':
+            ok = ok && read_count(optarg, &f->tags_each);
+            break;
         case 't':
             ok = ok && read_count(optarg, &f->tags);
+            break;
+        case 'n':
+            f->zeros_name = str_from(optarg);
+            break;
+        case 'z':
+            ok = ok && read_count(optarg, &f->zeros_bytes);
             break;
         case 'f':
             ok = ok && read_count(optarg, &f->referrers);
@@ -307,7 +375,8 @@ static bool read_options(struct fill *f, int argc, char **argv, str *dir)
         default:
             ok = false;
         }
-    return ok && dir->n && optind == argc && f->public_n <= f->repositories;
+    return ok && dir->n && optind == argc && f->public_n <= f->repositories &&
+           (f->zeros_bytes > 0) == (f->zeros_name.n > 0);
 }
 
 int main(int argc, char **argv)

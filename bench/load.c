@@ -1,7 +1,8 @@
-/* load: an HTTP/1.1 load generator for registries. `load help` says how to call it. */
+/* load: a load generator for registries. `load help` says how to call it. */
 #include "load.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,12 +11,33 @@
 
 static const char usage_text[] =
     "load get  [OPTIONS] [-X METHOD] [-r BYTES -t TOTAL] URL   one request again and again\n"
-    "load put  [OPTIONS] -f FILE URL         FILE as body; " NUMBER " in both becomes a number\n"
+    "load put  [OPTIONS] -f FILE URL         FILE as body; " NUMBER " in all becomes a number\n"
     "load push [OPTIONS] [-p] -z BYTES URL   blobs to http://IP:PORT/v2/NAME; -p: POST PATCH PUT\n"
-    "load sha256 -s SECONDS                  this core's SHA-256 rate\n"
+    "load idle [OPTIONS] URL                 one request each, then nothing\n"
+    "load slow [OPTIONS] -b RATE URL         answers read at RATE bytes a second\n"
+    "load loris [OPTIONS] URL                heads of one byte a second that never end\n"
+    "load stall [OPTIONS] -z BYTES URL       pushes as above that stop after 256 KiB\n"
+    "load sha256 -s SECONDS [-c THREADS]     SHA-256 rate of so many threads together\n"
     "load disk -z BYTES FILE                 this disk's rate of write and fsync\n"
     "OPTIONS: -c CONNECTIONS (1)  -s SECONDS (60)  -n OPERATIONS  -H 'Name: value'  -S SEED\n"
-    "Prints one line of JSON; exit 1 when an operation failed, 2 when called wrongly.\n";
+    "         -o NUMBER of the first operation (0)\n"
+    "         -R  print \"ready\" when the digests are made and the connections open\n"
+    "         -2  HTTP/2, with -m STREAMS (1) at a time on each connection\n"
+    "URL is http://IP:PORT/PATH, or https: TLS 1.3, any certificate.\n"
+    "Prints one line of JSON (idle, slow, loris, stall: \"ready\" first); exit 1 when an "
+    "operation\n"
+    "failed, 2 when called wrongly.\n";
+
+struct command {
+    const char *name;
+    enum { TIMED, CROWD, SHA256, DISK } kind;
+    int what; /* enum mode or enum crowd */
+};
+static const struct command commands[] = {
+    {"get", TIMED, MODE_GET},      {"put", TIMED, MODE_PUT},    {"push", TIMED, MODE_PUSH},
+    {"idle", CROWD, CROWD_IDLE},   {"slow", CROWD, CROWD_SLOW}, {"loris", CROWD, CROWD_LORIS},
+    {"stall", CROWD, CROWD_STALL}, {"sha256", SHA256, 0},       {"disk", DISK, 0},
+};
 
 static int usage(void)
 {
@@ -23,23 +45,31 @@ static int usage(void)
     return 2;
 }
 
-/* http://127.0.0.1:5000/path */
+static bool skip_prefix(const char **text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    if (strncmp(*text, prefix, n) != 0)
+        return false;
+    *text += n;
+    return true;
+}
+
+/* https://127.0.0.1:5000/path */
 static bool parse_url(struct load *l, const char *url)
 {
-    static const char scheme[] = "http://";
     static char host[64];
     char ip[INET_ADDRSTRLEN];
     struct in_addr address;
-    if (strncmp(url, scheme, strlen(scheme)) != 0)
+    l->tls = skip_prefix(&url, "https://");
+    if (!l->tls && !skip_prefix(&url, "http://"))
         return false;
-    const char *authority = url + strlen(scheme);
-    size_t ip_n = strspn(authority, "0123456789.");
-    if (ip_n >= sizeof ip || authority[ip_n] != ':')
+    size_t ip_n = strspn(url, "0123456789.");
+    if (ip_n >= sizeof ip || url[ip_n] != ':')
         return false;
-    memcpy(ip, authority, ip_n);
+    memcpy(ip, url, ip_n);
     ip[ip_n] = '\0';
     char *path;
-    unsigned long port = strtoul(authority + ip_n + 1, &path, 10);
+    unsigned long port = strtoul(url + ip_n + 1, &path, 10);
     if (port == 0 || port > 65535 || *path != '/' || inet_pton(AF_INET, ip, &address) != 1)
         return false;
     snprintf(host, sizeof host, "%s:%lu", ip, port);
@@ -47,7 +77,7 @@ static bool parse_url(struct load *l, const char *url)
     l->address = address.s_addr;
     l->port = (uint16_t)port;
     l->path = path;
-    return true;
+    return strlen(path) < PATH_BYTES_MAX / 2;
 }
 
 static bool read_text(struct load *l, const char *path)
@@ -64,57 +94,77 @@ static bool read_text(struct load *l, const char *path)
     return l->text_n > 0;
 }
 
-static bool add_header(struct load *l, const char *line)
+/* "Name: value"; cut in place, the name made small as HTTP/2 wants it. */
+static bool add_header(struct load *l, char *line)
 {
-    static char headers[HEAD_BYTES_MAX / 2];
-    size_t n = strlen(headers);
-    int m = snprintf(headers + n, sizeof headers - n, "%s\r\n", line);
-    l->headers = headers;
-    return m > 0 && (size_t)m < sizeof headers - n;
+    char *colon = strchr(line, ':');
+    if (!colon || l->headers_n == HEADERS_MAX || strlen(line) > 2048)
+        return false;
+    *colon = '\0';
+    for (char *p = line; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    l->headers[l->headers_n++] = (struct header){line, colon + 1 + strspn(colon + 1, " ")};
+    return true;
+}
+
+static bool parse_option(struct load *l, int o)
+{
+    switch (o) {
+    case 'c':
+        l->connections = (unsigned)strtoul(optarg, NULL, 10);
+        return l->connections > 0;
+    case 'm':
+        l->streams = (unsigned)strtoul(optarg, NULL, 10);
+        return l->streams > 0;
+    case '2':
+        return l->h2 = true;
+    case 's':
+        l->duration_us = (uint64_t)(strtod(optarg, NULL) * 1e6);
+        return l->duration_us > 0;
+    case 'n':
+        l->operations_max = strtoull(optarg, NULL, 10);
+        return true;
+    case 'o':
+        l->first = strtoull(optarg, NULL, 10);
+        return true;
+    case 'H':
+        return add_header(l, optarg);
+    case 'X':
+        l->method = optarg;
+        return true;
+    case 'r':
+        l->range_bytes = strtoull(optarg, NULL, 10);
+        return true;
+    case 't':
+        l->range_total = strtoull(optarg, NULL, 10);
+        return true;
+    case 'b':
+        l->rate = strtoull(optarg, NULL, 10);
+        return true;
+    case 'f':
+        return read_text(l, optarg);
+    case 'z':
+        l->blob_bytes = strtoull(optarg, NULL, 10);
+        return true;
+    case 'R':
+        return l->says_ready = true;
+    case 'p':
+        l->mode = MODE_PUSH_PATCH;
+        return true;
+    case 'S':
+        l->seed = strtoull(optarg, NULL, 10);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool parse_options(struct load *l, int argc, char **argv)
 {
-    bool ok = true;
-    for (int o; (o = getopt(argc, argv, "c:s:n:H:X:r:t:f:z:pS:")) != -1;)
-        switch (o) {
-        case 'c':
-            l->connections = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 's':
-            l->duration_us = (uint64_t)(strtod(optarg, NULL) * 1e6);
-            break;
-        case 'n':
-            l->operations_max = strtoull(optarg, NULL, 10);
-            break;
-        case 'H':
-            ok = ok && add_header(l, optarg);
-            break;
-        case 'X':
-            l->method = optarg;
-            break;
-        case 'r':
-            l->range_bytes = strtoull(optarg, NULL, 10);
-            break;
-        case 't':
-            l->range_total = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            ok = ok && read_text(l, optarg);
-            break;
-        case 'z':
-            l->blob_bytes = strtoull(optarg, NULL, 10);
-            break;
-        case 'p':
-            l->mode = MODE_PUSH_PATCH;
-            break;
-        case 'S':
-            l->seed = strtoull(optarg, NULL, 10);
-            break;
-        default:
-            ok = false;
-        }
-    return ok && l->connections > 0 && l->duration_us > 0 && l->range_bytes <= l->range_total;
+    for (int o; (o = getopt(argc, argv, "2c:s:m:n:o:H:X:r:t:b:f:z:pRS:")) != -1;)
+        if (!parse_option(l, o))
+            return false;
+    return l->range_bytes <= l->range_total;
 }
 
 static void report(const struct load *l)
@@ -130,9 +180,9 @@ static void report(const struct load *l)
            l->latency_us.max, l->first_error);
 }
 
-static int run(struct load *l, const char *url)
+static int run(struct load *l)
 {
-    if (!parse_url(l, url) || (l->mode == MODE_PUT && l->text_n == 0))
+    if (l->mode == MODE_PUT && l->text_n == 0)
         return usage();
     if (l->mode >= MODE_PUSH) {
         if (l->blob_bytes == 0 || l->operations_max == UINT64_MAX)
@@ -156,25 +206,32 @@ static int run(struct load *l, const char *url)
 int main(int argc, char **argv)
 {
     static struct load l = {.method = "GET",
-                            .headers = "",
                             .connections = 1,
+                            .streams = 1,
                             .duration_us = 60000000,
-                            .operations_max = UINT64_MAX};
-    static const char *const modes[] = {"get", "put", "push", "sha256", "disk"};
-    size_t mode = 0;
-    while (argc > 1 && mode < 5 && strcmp(argv[1], modes[mode]) != 0)
-        mode++;
-    if (argc < 2 || mode == 5)
+                            .operations_max = UINT64_MAX,
+                            .rate = 65536};
+    const struct command *command = commands, *end = commands + sizeof commands / sizeof *commands;
+    while (argc > 1 && command < end && strcmp(argv[1], command->name) != 0)
+        command++;
+    if (argc < 2 || command == end)
         return usage();
-    if (mode <= MODE_PUSH)
-        l.mode = (enum mode)mode;
-    bool ok = parse_options(&l, argc - 1, argv + 1);
+    if (command->kind == TIMED)
+        l.mode = (enum mode)command->what;
+    if (!parse_options(&l, argc - 1, argv + 1))
+        return usage();
     const char *operand = argc - 1 - optind == 1 ? argv[optind + 1] : NULL;
-    if (!ok || (!operand && mode != 3))
+    if (command->kind == SHA256)
+        return operand || !probe_sha256((double)l.duration_us / 1e6, l.connections);
+    if (!operand || (command->kind != DISK && !parse_url(&l, operand)))
         return usage();
-    if (mode == 3)
-        return probe_sha256((double)l.duration_us / 1e6) ? 0 : 1;
-    int status = mode == 4 ? (probe_disk(operand, l.blob_bytes) ? 0 : 1) : run(&l, operand);
+    int status;
+    if (command->kind == DISK)
+        status = !probe_disk(operand, l.blob_bytes);
+    else if (command->kind == CROWD)
+        status = !crowd_run(&l, (enum crowd)command->what);
+    else
+        status = run(&l);
     free((char *)l.text);
     return status;
 }

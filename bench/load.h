@@ -1,8 +1,9 @@
 /* The load generator: what a run is, and the parts it is made of.
  *
- * One thread, one epoll loop, N keep-alive connections; on each connection one operation at a time.
- * An operation is one request (get, put) or the requests of one blob push. It shares no code with
- * the server it measures. */
+ * One thread, one epoll loop, N keep-alive connections, with or without TLS. An operation is one
+ * request (get, put) or the requests of one blob push; over HTTP/1.1 a connection carries one
+ * operation at a time, over HTTP/2 as many as -m says. It shares no code with the server it
+ * measures. */
 #pragma once
 
 #include "histogram.h"
@@ -10,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
 enum mode {
     MODE_GET,        /* the same request again and again */
@@ -19,37 +22,48 @@ enum mode {
 };
 
 enum {
-    BLOB_MARK = 64,          /* leading bytes that make each blob different */
-    BLOB_BLOCK = 1 << 20,    /* random bytes repeated after the mark */
-    DIGEST_LEN = 71,         /* "sha256:" and 64 digits */
-    NUMBER_LEN = 12,         /* digits that replace NUMBER in a put's path and body */
-    HEAD_BYTES_MAX = 8192,   /* request head we send */
-    ANSWER_BYTES_MAX = 16384 /* response head we read, with the start of its body */
+    BLOB_MARK = 64,        /* leading bytes that make each blob different */
+    BLOB_BLOCK = 1 << 20,  /* random bytes repeated after the mark */
+    DIGEST_LEN = 71,       /* "sha256:" and 64 digits */
+    NUMBER_LEN = 12,       /* digits that replace NUMBER */
+    PATH_BYTES_MAX = 4096, /* of a request, with its query */
+    HEADERS_MAX = 16,      /* -H */
+    BODY_PARTS_MAX = 4,    /* of what body_next points at */
 };
-#define NUMBER "@NUMBER@@@@@"
+#define NUMBER "@NUMBER@@@@@" /* in get's and put's path, and in put's body */
 
 struct blob {
     char mark[BLOB_MARK];
     char digest[DIGEST_LEN + 1];
 };
 
+struct header {
+    char *name, *value; /* the name in small letters */
+};
+
 struct load {
     /* What to do. */
     enum mode mode;
+    bool tls, h2;
+    bool says_ready;  /* prints a line when the clock starts */
     const char *host; /* as in the URL, for the Host field */
     uint32_t address; /* IPv4, network order */
     uint16_t port;
-    const char *path;    /* get, put: of the request; push: /v2/<name> */
-    const char *method;  /* get only */
-    const char *headers; /* "Name: value\r\n"..., sent with each request */
+    const char *path;   /* get, put: of the request; push: /v2/<name> */
+    const char *method; /* get only; DELETE goes well with 202, others with 200 */
+    struct header headers[HEADERS_MAX];
+    size_t headers_n;
     unsigned connections;
+    unsigned streams;        /* h2: operations at a time on one connection */
     uint64_t duration_us;    /* stop after this time, */
     uint64_t operations_max; /* or when this many operations were begun */
+    uint64_t first;          /* number of the first operation */
     uint64_t range_bytes;    /* get: > 0 asks for ranges of this size, */
     uint64_t range_total;    /* out of this many bytes */
     const char *text;        /* put: the body, holding NUMBER once */
     size_t text_n;
     uint64_t blob_bytes;
+    uint64_t rate; /* slow: bytes a second of one connection */
     uint64_t seed; /* push, put: different in each run against the same store */
 
     /* Prepared before the clock starts. */
@@ -68,46 +82,60 @@ struct load {
     char first_error[256];
 };
 
-enum conn_state { CONN_SENDING, CONN_HEAD, CONN_BODY, CONN_IDLE };
-
-struct conn {
-    int fd;
-    enum conn_state state;
-    bool wants_write; /* EPOLLOUT is registered */
-    int step;         /* request within the operation */
-    uint64_t number;  /* of the operation */
+/* One operation: the request it is at, and that request's answer. */
+struct exchange {
+    struct conn *conn;
+    bool busy;
+    int step;        /* request within the operation */
+    uint64_t number; /* of the operation */
     uint64_t start_us;
     /* request */
-    char head[HEAD_BYTES_MAX];
-    size_t head_n;
-    const struct blob *blob; /* body is this blob, */
+    const char *method;
+    char path[PATH_BYTES_MAX];
+    char range[64];          /* value of Range, or empty */
+    bool is_blob;            /* carries Content-Type: application/octet-stream */
+    bool has_body;           /* carries Content-Length */
+    const struct blob *blob; /* the body is this blob, */
     char *text;              /* or this text (text_n of struct load), or nothing */
-    uint64_t body_n;
-    uint64_t sent; /* of head and body together */
-    /* response */
-    char answer[ANSWER_BYTES_MAX];
-    size_t answer_n;
+    uint64_t body_n, body_sent;
+    /* answer */
     int status;
-    uint64_t left; /* body bytes to come */
-    char location[HEAD_BYTES_MAX / 2];
+    char location[PATH_BYTES_MAX / 2];
+    int32_t stream; /* h2 */
 };
 
 /* Monotonic microseconds. */
 uint64_t now_us(void);
+/* User and system time of this process. */
+double cpu_seconds(void);
+void note_error(struct load *l, const struct exchange *x, const char *what, const char *text,
+                size_t text_n);
 
 /* blobs.c: makes the random block and the digests. False when memory is short. */
 bool blobs_prepare(struct load *l);
+/* Points at the next bytes of x's body, at most `room`. Returns the number of parts. */
+int body_next(const struct load *l, const struct exchange *x, size_t room,
+              struct iovec iov[BODY_PARTS_MAX]);
 
-/* script.c: writes the head of the next request into c and says what its body is. False when
- * nothing is left to do. */
-bool script_next(struct load *l, struct conn *c);
-/* A response is complete. True when the operation goes on with another request; *ok false when the
- * answer is not the expected one. */
-bool script_answer(struct load *l, struct conn *c, bool *ok);
+/* script.c: makes x's next request. False when nothing is left to do. */
+bool script_next(struct load *l, struct exchange *x);
+/* The answer is complete: counts it. True when the operation goes on with another request. `text`
+ * is what of it is shown when it is not the expected one. */
+bool script_answer(struct load *l, struct exchange *x, const char *text, size_t text_n);
 
 /* loop.c: runs to the end. False when no connection could be made. */
 bool loop_run(struct load *l);
 
+/* crowd.c: clients that only hold the server's resources, until the time is up or SIGTERM. "ready"
+ * is printed once all are in place; who is thrown out comes again. */
+enum crowd {
+    CROWD_IDLE,  /* made one request, stays connected */
+    CROWD_SLOW,  /* reads an answer at `rate` bytes a second */
+    CROWD_LORIS, /* sends a head, one byte a second */
+    CROWD_STALL, /* begins a push and stops in the middle */
+};
+bool crowd_run(struct load *l, enum crowd role);
+
 /* probe.c: what this machine can do at best, as JSON on standard output. False on an error. */
-bool probe_sha256(double seconds);
+bool probe_sha256(double seconds, unsigned threads);
 bool probe_disk(const char *path, uint64_t bytes);

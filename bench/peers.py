@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.parse
@@ -38,15 +39,38 @@ def find(name, root):
     return found
 
 
+def trusting():
+    """A TLS context that takes any certificate, as the generator does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def make_certificate(folder):
+    """(certificate, key): ECDSA P-256, made by the openssl command, the same for all servers."""
+    os.makedirs(folder, exist_ok=True)
+    certificate, key = (os.path.join(folder, n) for n in ("cert.pem", "key.pem"))
+    if not os.path.exists(certificate):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
+                        "-days", "3650", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True,
+                       stderr=subprocess.DEVNULL)
+    return certificate, key
+
+
 class Peer:
     """One server. `data` survives stop() and start(); destroy() removes it."""
 
     name = ""
     serves_pushes = True
 
-    def __init__(self, root, data, placement):
-        self.data = os.path.join(data, self.name)
+    def __init__(self, root, data, placement, tls=None):
+        """tls: (certificate file, key file), or None for cleartext."""
+        self.data = os.path.join(data, self.name + ("-tls" if tls else ""))
         self.placement = placement
+        self.tls = tls
         self.program = self.find(root)
         self.process = None
         self.port = 0
@@ -65,9 +89,14 @@ class Peer:
         """Header lines that allow pull and push in REPOSITORY."""
         return []
 
+    def syncs(self):
+        """{"commit": ..., "sync": ...}: how often the server made something durable so far; empty
+        when it does not tell."""
+        return {}
+
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def pid(self):
@@ -92,11 +121,16 @@ class Peer:
 
     def answers(self):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as s:
+            with self.connect(1) as s:
                 s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
                 return s.recv(16).startswith(b"HTTP/1.1 ")
         except OSError:
             return False
+
+    def connect(self, timeout):
+        """A connected socket, with TLS if the server speaks it."""
+        s = socket.create_connection(("127.0.0.1", self.port), timeout)
+        return trusting().wrap_socket(s) if self.tls else s
 
     def stop(self):
         if self.process is None:
@@ -114,11 +148,17 @@ class Peer:
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
 
+    def client(self):
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60,
+                                               context=trusting())
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     # --- content -----------------------------------------------------------------------------
 
     def request(self, method, target, body=None, headers=()):
         """(status, headers, body); raises Failed on a status that is no success."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self.client()
         fields = dict(line.split(": ", 1) for line in headers)
         connection.request(method, target, body=body, headers=fields)
         answer = connection.getresponse()
@@ -145,6 +185,7 @@ class Peer:
 class Berth(Peer):
     name = "berth"
     password = "bench-password-of-admin"
+    options = ()
 
     def find(self, root):
         program = os.path.join(root, "build/berth")
@@ -155,14 +196,20 @@ class Berth(Peer):
     def command(self):
         return [self.program, "serve", "--data", os.path.join(self.data, "store"),
                 "--listen", f"127.0.0.1:{self.port}", "--set", "log.access=false",
-                "--set", "auth.token_lifetime=1h"]
+                "--set", "auth.token_lifetime=1h", *self.options,
+                *(["--set", f"tls.cert={self.tls[0]}", "--set", f"tls.key={self.tls[1]}"]
+                  if self.tls else [])]
 
     def environment(self):
         return {**os.environ, "BERTH_AUTH_ADMIN_PASSWORD": self.password}
 
+    def basic(self):
+        login = base64.b64encode(f"admin:{self.password}".encode()).decode()
+        return [f"Authorization: Basic {login}"]
+
     def authorization(self, scope=f"repository:{REPOSITORY}:pull,push", login=True):
         """Follows the challenge as a client does: 401, token service, bearer token."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = self.client()
         connection.request("GET", "/v2/")
         challenge = connection.getresponse().headers.get("WWW-Authenticate", "")
         connection.close()
@@ -170,10 +217,9 @@ class Berth(Peer):
         if "realm" not in values:
             raise Failed(f"berth: no challenge on /v2/ but {challenge!r}")
         query = urllib.parse.urlencode({"service": values.get("service", ""), "scope": scope})
-        basic = base64.b64encode(f"admin:{self.password}".encode()).decode()
         path = urllib.parse.urlsplit(values["realm"]).path
         _, _, text = self.request("GET", f"{path}?{query}",
-                                  headers=[f"Authorization: Basic {basic}"] if login else [])
+                                  headers=self.basic() if login else [])
         token = re.search(r'"(?:access_)?token"\s*:\s*"([^"]+)"', text.decode()).group(1)
         return [f"Authorization: Bearer {token}"]
 
@@ -196,8 +242,13 @@ storage:
     rootdirectory: {self.data}/store
 http:
   addr: 127.0.0.1:{self.port}
-""")
+{self.tls_section()}""")
         return [self.program, "serve", path]
+
+    def tls_section(self):
+        if not self.tls:
+            return ""
+        return f"  tls:\n    certificate: {self.tls[0]}\n    key: {self.tls[1]}\n"
 
     def environment(self):
         """Without traces to a collector, and without REGISTRY_ variables of our caller."""
@@ -237,13 +288,21 @@ http {{
     open_file_cache_valid 600s;
     default_type application/octet-stream;
     server {{
-        listen 127.0.0.1:{self.port} backlog=4096;
+        {self.listen()}
         root {files};
         location ~ /manifests/ {{ default_type application/vnd.oci.image.manifest.v1+json; }}
     }}
 }}
 """)
         return [self.program, "-p", self.data, "-c", path, "-e", "stderr"]
+
+    def listen(self):
+        address = f"127.0.0.1:{self.port}"
+        if not self.tls:
+            return f"listen {address} backlog=4096;"
+        return (f"listen {address} ssl http2 backlog=4096; ssl_protocols TLSv1.3;"
+                f"ssl_certificate {self.tls[0]}; ssl_certificate_key {self.tls[1]};"
+                "http2_max_concurrent_streams 128;")
 
     def write(self, target, content):
         path = os.path.join(self.data, "files") + target

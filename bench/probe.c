@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,20 +11,47 @@
 
 enum { PROBE_BLOCK = 1 << 18 };
 
-bool probe_sha256(double seconds)
+struct hashing {
+    pthread_t thread;
+    double seconds, bytes_per_second;
+};
+
+static void *hash_for(void *arg)
 {
+    struct hashing *h = arg;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     unsigned char *block = calloc(1, PROBE_BLOCK);
     unsigned char hash[EVP_MAX_MD_SIZE];
     bool ok = md && block && EVP_DigestInit_ex(md, EVP_sha256(), NULL);
-    uint64_t start = now_us(), end = start + (uint64_t)(seconds * 1e6), now = start, bytes = 0;
+    uint64_t start = now_us(), end = start + (uint64_t)(h->seconds * 1e6), now = start, bytes = 0;
     for (; ok && now < end; now = now_us(), bytes += PROBE_BLOCK)
         ok = EVP_DigestUpdate(md, block, PROBE_BLOCK);
-    ok = ok && EVP_DigestFinal_ex(md, hash, NULL);
-    if (ok)
-        printf("{\"bytes_per_second\": %.0f}\n", (double)bytes * 1e6 / (double)(now - start));
+    if (ok && EVP_DigestFinal_ex(md, hash, NULL))
+        h->bytes_per_second = (double)bytes * 1e6 / (double)(now - start);
     EVP_MD_CTX_free(md);
     free(block);
+    return NULL;
+}
+
+bool probe_sha256(double seconds, unsigned threads)
+{
+    struct hashing *all = calloc(threads, sizeof *all);
+    double sum = 0;
+    unsigned n = 0;
+    for (; all && n < threads; n++) {
+        all[n].seconds = seconds;
+        if (pthread_create(&all[n].thread, NULL, hash_for, &all[n]) != 0)
+            break;
+    }
+    bool ok = n == threads;
+    while (n-- > 0) {
+        pthread_join(all[n].thread, NULL);
+        sum += all[n].bytes_per_second;
+        ok = ok && all[n].bytes_per_second > 0;
+    }
+    if (ok)
+        printf("{\"bytes_per_second\": %.0f}\n", sum);
+    free(all);
     return ok;
 }
 

@@ -2,136 +2,131 @@
 #include "load.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { STEP_FIRST, STEP_PATCH, STEP_PUT };
 
-static bool head_add(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static bool head_add(struct conn *c, const char *fmt, ...)
+static void write_number(const struct load *l, const struct exchange *x, char *at)
 {
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(c->head + c->head_n, sizeof c->head - c->head_n, fmt, ap);
-    va_end(ap);
-    if (n < 0 || (size_t)n >= sizeof c->head - c->head_n)
-        return false;
-    c->head_n += (size_t)n;
-    return true;
-}
-
-static bool head_end(const struct load *l, struct conn *c)
-{
-    return head_add(c, "Host: %s\r\n%s\r\n", l->host, l->headers);
-}
-
-static bool get_request(const struct load *l, struct conn *c)
-{
-    bool ok = head_add(c, "%s %s HTTP/1.1\r\n", l->method, l->path);
-    if (l->range_bytes > 0) {
-        /* Walks through the whole content in an order no read-ahead guesses. */
-        uint64_t parts = l->range_total / l->range_bytes;
-        uint64_t from = (c->number * 7919 % parts) * l->range_bytes;
-        ok = ok && head_add(c, "Range: bytes=%" PRIu64 "-%" PRIu64 "\r\n", from,
-                            from + l->range_bytes - 1);
-    }
-    return ok && head_end(l, c);
-}
-
-static void write_number(const struct load *l, const struct conn *c, char *at)
-{
+    if (!at)
+        return;
     char digits[NUMBER_LEN + 1];
     uint64_t limit = 1000000000000;
-    snprintf(digits, sizeof digits, "%012" PRIu64, (l->seed * 1000000 + c->number) % limit);
+    snprintf(digits, sizeof digits, "%012" PRIu64, (l->seed * 1000000 + x->number) % limit);
     memcpy(at, digits, NUMBER_LEN);
 }
 
-static bool put_request(const struct load *l, struct conn *c)
+static void get_request(const struct load *l, struct exchange *x)
 {
-    char path[HEAD_BYTES_MAX / 2];
-    snprintf(path, sizeof path, "%s", l->path);
-    char *at = strstr(path, NUMBER);
-    if (at)
-        write_number(l, c, at);
-    memcpy(c->text, l->text, l->text_n);
-    at = memmem(c->text, l->text_n, NUMBER, NUMBER_LEN);
-    if (at)
-        write_number(l, c, at);
-    c->body_n = l->text_n;
-    return head_add(c, "PUT %s HTTP/1.1\r\nContent-Length: %zu\r\n", path, l->text_n) &&
-           head_end(l, c);
+    x->method = l->method;
+    snprintf(x->path, sizeof x->path, "%s", l->path);
+    write_number(l, x, strstr(x->path, NUMBER));
+    if (l->range_bytes > 0) {
+        /* Walks through the whole content in an order no read-ahead guesses. */
+        uint64_t parts = l->range_total / l->range_bytes;
+        uint64_t from = (x->number * 7919 % parts) * l->range_bytes;
+        snprintf(x->range, sizeof x->range, "bytes=%" PRIu64 "-%" PRIu64, from,
+                 from + l->range_bytes - 1);
+    }
+}
+
+static void put_request(const struct load *l, struct exchange *x)
+{
+    x->method = "PUT";
+    snprintf(x->path, sizeof x->path, "%s", l->path);
+    write_number(l, x, strstr(x->path, NUMBER));
+    memcpy(x->text, l->text, l->text_n);
+    write_number(l, x, memmem(x->text, l->text_n, NUMBER, NUMBER_LEN));
+    x->has_body = true;
+    x->body_n = l->text_n;
 }
 
 /* Location is a path or an absolute URL of the same server. */
-static const char *location_path(const struct conn *c)
+static const char *location_path(const struct exchange *x)
 {
-    const char *p = strstr(c->location, "://");
-    p = p ? strchr(p + 3, '/') : c->location;
+    const char *p = strstr(x->location, "://");
+    p = p ? strchr(p + 3, '/') : x->location;
     return p ? p : "/";
 }
 
-static bool push_request(const struct load *l, struct conn *c)
+static void push_request(const struct load *l, struct exchange *x)
 {
-    const char *to = location_path(c);
-    if (c->step == STEP_FIRST)
-        return head_add(c, "POST %s/blobs/uploads/ HTTP/1.1\r\nContent-Length: 0\r\n", l->path) &&
-               head_end(l, c);
-    bool with_body = c->step == STEP_PATCH || l->mode == MODE_PUSH;
-    if (with_body) {
-        c->blob = &l->blobs[c->number];
-        c->body_n = l->blob_bytes;
+    x->has_body = true;
+    if (x->step == STEP_FIRST) {
+        x->method = "POST";
+        snprintf(x->path, sizeof x->path, "%s/blobs/uploads/", l->path);
+        return;
     }
-    bool ok = c->step == STEP_PATCH
-                  ? head_add(c, "PATCH %s HTTP/1.1\r\n", to)
-                  : head_add(c, "PUT %s%cdigest=%s HTTP/1.1\r\n", to, strchr(to, '?') ? '&' : '?',
-                             l->blobs[c->number].digest);
-    return ok &&
-           head_add(c, "Content-Type: application/octet-stream\r\nContent-Length: %" PRIu64 "\r\n",
-                    c->body_n) &&
-           head_end(l, c);
+    const char *to = location_path(x);
+    if (x->step == STEP_PATCH || l->mode == MODE_PUSH) {
+        x->blob = &l->blobs[x->number - l->first];
+        x->body_n = l->blob_bytes;
+    }
+    x->is_blob = true;
+    x->method = x->step == STEP_PATCH ? "PATCH" : "PUT";
+    if (x->step == STEP_PATCH)
+        snprintf(x->path, sizeof x->path, "%s", to);
+    else
+        snprintf(x->path, sizeof x->path, "%s%cdigest=%s", to, strchr(to, '?') ? '&' : '?',
+                 l->blobs[x->number - l->first].digest);
 }
 
-bool script_next(struct load *l, struct conn *c)
+bool script_next(struct load *l, struct exchange *x)
 {
-    if (c->step == STEP_FIRST) {
+    if (x->step == STEP_FIRST) {
         if (l->begun == l->operations_max)
             return false;
-        c->number = l->begun++;
-        c->start_us = now_us();
+        x->number = l->first + l->begun++;
+        x->start_us = now_us();
     }
-    c->head_n = 0;
-    c->sent = 0;
-    c->body_n = 0;
-    c->blob = NULL;
-    c->answer_n = 0;
+    x->status = 0;
+    x->body_n = x->body_sent = 0;
+    x->blob = NULL;
+    x->has_body = x->is_blob = false;
     switch (l->mode) {
     case MODE_GET:
-        return get_request(l, c);
+        get_request(l, x);
+        break;
     case MODE_PUT:
-        return put_request(l, c);
+        put_request(l, x);
+        break;
     case MODE_PUSH:
     case MODE_PUSH_PATCH:
-        return push_request(l, c);
+        push_request(l, x);
+        break;
     }
-    return false;
+    return true;
 }
 
-bool script_answer(struct load *l, struct conn *c, bool *ok)
+static bool is_last(const struct load *l, const struct exchange *x)
 {
-    if (l->mode == MODE_GET) {
-        *ok = c->status == (l->range_bytes > 0 ? 206 : 200);
-        return false;
+    return l->mode < MODE_PUSH || x->step == STEP_PUT;
+}
+
+static int expected_status(const struct load *l, const struct exchange *x)
+{
+    if (l->mode == MODE_GET && strcmp(l->method, "DELETE") == 0)
+        return 202;
+    if (l->mode == MODE_GET)
+        return l->range_bytes > 0 ? 206 : 200;
+    return is_last(l, x) ? 201 : 202;
+}
+
+bool script_answer(struct load *l, struct exchange *x, const char *text, size_t text_n)
+{
+    bool ok = x->status == expected_status(l, x) && (is_last(l, x) || x->location[0]);
+    if (!ok)
+        note_error(l, x, "unexpected answer", text, text_n);
+    if (ok && !is_last(l, x)) {
+        bool patch = x->step == STEP_FIRST && l->mode == MODE_PUSH_PATCH;
+        x->step = patch ? STEP_PATCH : STEP_PUT;
+        return true;
     }
-    if (l->mode == MODE_PUT) {
-        *ok = c->status == 201;
-        return false;
+    x->step = STEP_FIRST;
+    if (ok) {
+        l->done++;
+        histogram_add(&l->latency_us, now_us() - x->start_us);
     }
-    if (c->step == STEP_PUT) {
-        *ok = c->status == 201;
-        return false;
-    }
-    *ok = c->status == 202 && c->location[0];
-    c->step = c->step == STEP_FIRST && l->mode == MODE_PUSH_PATCH ? STEP_PATCH : STEP_PUT;
-    return *ok;
+    return false;
 }
