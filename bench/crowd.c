@@ -71,11 +71,11 @@ static bool send_all(struct conn *c, const char *p, size_t n)
     return true;
 }
 
-/* Reads a response without a body, or the head of one with; false when none comes in 5 s. */
+/* Reads a response without a body, or the head of one with; false when none comes in 30 s. */
 static bool read_answer(struct conn *c, char text[TEXT_BYTES_MAX], const char *status)
 {
     size_t n = 0;
-    uint64_t end_us = now_us() + 5000000;
+    uint64_t end_us = now_us() + 30000000;
     while (now_us() < end_us && n < TEXT_BYTES_MAX - 1) {
         ssize_t got = conn_read(c, text + n, TEXT_BYTES_MAX - 1 - n);
         if (got == IO_FAILED)
