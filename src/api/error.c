@@ -91,7 +91,7 @@ void error_answer(struct request *req, struct response *res, enum err e, const c
         log_failure(req, e);
     if (str_starts(req->path, STR("/v2/")) && !req->state) /* no handler was there to set it */
         response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
-    if (status == 503 || status == 429)
+    if ((status == 503 || status == 429) && !has_header(res, "Retry-After"))
         response_header(res, "Retry-After", STR("1"));
     /* A 404 may be kept by caches unless told otherwise (RFC 9110 15.1), and be wrong tomorrow. */
     if (!has_header(res, "Cache-Control"))

@@ -5,6 +5,11 @@
 /* Every bound that can be met, by its option. */
 #define METRIC_LIST_LIMIT(X)                                                                      \
     X(LIMIT_CONNECTIONS, "limits.connections", "accepting paused: that many are open")            \
+    X(LIMIT_CONNECTIONS_PER_ADDRESS, "limits.connections_per_address",                            \
+      "a connection was closed: its address has that many")                                       \
+    X(LIMIT_REQUESTS_PER_ADDRESS, "limits.requests_per_address",                                  \
+      "a request was refused: its address asks more often")                                       \
+    X(LIMIT_ADDRESSES, "limits.addresses", "an address was not counted: that many are known")     \
     X(LIMIT_STORAGE_RESERVE, "storage.reserve", "content was refused: less than this is free")    \
     X(LIMIT_UPLOADS, "limits.uploads", "an upload was refused: that many are unfinished")         \
     X(LIMIT_PASSWORD_QUEUE, "auth.password_queue",                                                \
@@ -77,9 +82,10 @@
     X(206)                                                                                         \
     X(301)                                                                                         \
     X(302)                                                                                         \
-    X(303) X(304) X(307) X(308) X(400) X(401) X(403) X(404) X(405) X(406) X(408) X(409) X(410)     \
-        X(411) X(412) X(413) X(414) X(415) X(416) X(417) X(421) X(422) X(423) X(425) X(426) X(428) \
-            X(429) X(431) X(451) X(500) X(501) X(502) X(503) X(504) X(505) X(507)
+    X(303)                                                                                         \
+    X(304) X(307) X(308) X(400) X(401) X(403) X(404) X(405) X(406) X(408) X(409) X(410) X(411)     \
+        X(412) X(413) X(414) X(415) X(416) X(417) X(421) X(422) X(423) X(425) X(426) X(428) X(429) \
+            X(431) X(451) X(500) X(501) X(502) X(503) X(504) X(505) X(507)
 
 /* X(set, tag of its enum, name of the label) */
 #define METRIC_LABEL_SETS(X)              \

@@ -80,6 +80,10 @@ static struct http_limits limits(const struct conf *conf)
 {
     return (struct http_limits){
         .connections_max = (unsigned)conf->limits_connections,
+        .address_connections_max = (unsigned)conf->limits_connections_per_address,
+        .address_requests_rate_max = (unsigned)conf->limits_requests_per_address,
+        .address_requests_burst = (unsigned)conf->limits_requests_burst,
+        .addresses_max = conf->limits_addresses,
         .head_bytes_max = conf->limits_head_bytes,
         .head_fields_max = (unsigned)conf->limits_head_fields,
         .target_bytes_max = conf->limits_target_bytes,

@@ -262,6 +262,8 @@ bool conn_end(struct conn *c)
     if (c->x)
         exchange_end(c->x);
     proxy_input_free(c->proxy);
+    if (c->counted)
+        clients_disconnect(server->clients, &c->peer);
     release_input(c);
     *c->link = c->next;
     if (c->next)

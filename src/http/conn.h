@@ -10,6 +10,7 @@
  * back when the response is out; so an idle connection is no more than struct conn. */
 #pragma once
 
+#include "http/clients.h"
 #include "http/forwarded.h"
 #include "http/iobuf.h"
 #include "http/server.h"
@@ -55,6 +56,7 @@ struct http_server {
     struct http_config config; /* listeners and trusted_proxies are gone after http_server_new */
     struct cidr *trusted;
     size_t trusted_n;
+    struct clients *clients; /* NULL: no bound on what one address takes */
     struct door *doors;
     size_t door_n;
     struct arena arena; /* the doors and their text */
@@ -113,6 +115,7 @@ struct conn {
     char *in;
     size_t in_start, in_n, in_cap, in_charge;
     size_t scanned; /* by h1_head_length */
+    bool counted;   /* in the server's clients, as one of the peer */
     bool admin;     /* over the admin socket, by admin_uid */
     uint32_t admin_uid;
     uint64_t linger_bytes;
@@ -131,6 +134,10 @@ struct conn *conn_new(int fd, const struct listener *l, struct tls *tls, const s
  * tells. */
 void conn_set_peer(struct conn *c, const struct address *peer);
 void conn_set_local(struct conn *c, str local);
+/* Any thread: counts a connection of that peer; CLIENT_REFUSED when it has too many. */
+NODISCARD enum client_verdict server_admit(struct http_server *s, const struct address *peer);
+/* Whether what this address does is counted. Any thread. */
+bool server_counts(const struct http_server *s, const struct address *a);
 /* From now on the connection is the shard's. */
 void conn_adopt(struct shard *s, struct conn *c);
 /* Drops the connection whatever it does; it is freed now or when its worker is back. */

@@ -104,7 +104,8 @@ void exchange_set_load(struct exchange *x, uint64_t bytes)
 
 /* Heads. */
 
-static void take_forwarded(struct exchange *x)
+/* Changes *client to what trusted proxies say. */
+static void take_forwarded(struct exchange *x, struct address *client)
 {
     const struct http_server *s = x->conn->shard->server;
     struct forwarded f = {
@@ -114,6 +115,26 @@ static void take_forwarded(struct exchange *x)
     x->req.client = arena_str(&x->arena, address_ip_text(&f.client, text));
     x->req.secure = f.secure;
     x->req.host = f.host;
+    *client = f.client;
+}
+
+/* Whether the client's address may ask once more now. */
+static enum err check_rate(struct exchange *x, const struct address *client)
+{
+    const struct http_server *s = x->conn->shard->server;
+    if (!server_counts(s, client))
+        return OK;
+    uint64_t wait_us = clients_request(s->clients, client, x->req.start_us);
+    if (!wait_us)
+        return OK;
+    uint64_t seconds = (wait_us + 999999) / 1000000;
+    metric_limit(LIMIT_REQUESTS_PER_ADDRESS);
+    response_header(&x->res, "Retry-After",
+                    arena_printf(&x->arena, "%llu", (unsigned long long)seconds));
+    return fail(&x->req, ERR_TOO_MANY_REQUESTS,
+                "more requests from %.*s than limits.requests_per_address allows; try again in "
+                "%llu s",
+                STR_ARG(x->req.client), (unsigned long long)seconds);
 }
 
 enum err exchange_begin(struct exchange *x, const struct head *h)
@@ -132,10 +153,14 @@ enum err exchange_begin(struct exchange *x, const struct head *h)
     req->body_bytes = h->body_bytes;
     x->body_left = h->body_bytes;
     x->body_done = h->body_bytes == 0;
-    if (!x->conn->admin && (s->trusted_n > 0 || x->conn->peer.family == AF_UNSPEC))
-        take_forwarded(x);
+    struct address client = x->conn->peer;
+    if (!x->conn->admin && (s->trusted_n > 0 || client.family == AF_UNSPEC))
+        take_forwarded(x, &client);
+    enum err e = check_rate(x, &client);
+    if (e)
+        return e;
     str allowed = {0};
-    enum err e = router_match(&s->config.router, req, &allowed);
+    e = router_match(&s->config.router, req, &allowed);
     if (e == ERR_METHOD_NOT_ALLOWED)
         response_header(&x->res, "Allow", allowed);
     return e;

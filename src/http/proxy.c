@@ -88,6 +88,10 @@ bool proxy_read(struct conn *c)
     if (e)
         return refuse(c);
     told(c, &header);
+    enum client_verdict verdict = server_admit(c->shard->server, &c->peer);
+    if (verdict == CLIENT_REFUSED)
+        return conn_gone(c);
+    c->counted = verdict == CLIENT_COUNTED;
     proxy_input_free(c->proxy);
     c->proxy = NULL;
     conn_cancel_timer(c);

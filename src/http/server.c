@@ -80,18 +80,39 @@ static bool may_administrate(int fd, uint32_t *uid)
     return unix_peer_uid(fd, uid) && (*uid == 0 || *uid == geteuid());
 }
 
+bool server_counts(const struct http_server *s, const struct address *a)
+{
+    static const struct cidr loopback[] = {
+        {.base = {.family = AF_INET, .ip = {127}}, .bits = 8},
+        {.base = {.family = AF_INET6, .ip = {[15] = 1}}, .bits = 128},
+    };
+    return s->clients && a->family != AF_UNSPEC && !cidr_match_any(loopback, 2, a) &&
+           !cidr_match_any(s->trusted, s->trusted_n, a);
+}
+
+enum client_verdict server_admit(struct http_server *s, const struct address *peer)
+{
+    if (!server_counts(s, peer))
+        return CLIENT_UNCOUNTED;
+    enum client_verdict verdict = clients_connect(s->clients, peer);
+    if (verdict == CLIENT_REFUSED)
+        metric_limit(LIMIT_CONNECTIONS_PER_ADDRESS);
+    return verdict;
+}
+
 /* Whether this peer may come in; *uid tells who comes over the admin socket. */
-static bool may_enter(const struct http_server *s, const struct door *door, int fd,
-                      const struct address *peer, uint32_t *uid)
+static enum client_verdict may_enter(struct http_server *s, const struct door *door, int fd,
+                                     const struct address *peer, uint32_t *uid)
 {
     if (door->admin)
-        return may_administrate(fd, uid);
+        return may_administrate(fd, uid) ? CLIENT_UNCOUNTED : CLIENT_REFUSED;
+    if (!door->listener.proxy)
+        return server_admit(s, peer);
     /* A PROXY header of anybody else could name any client. */
-    bool stranger = door->listener.proxy && peer->family != AF_UNSPEC &&
-                    !cidr_match_any(s->trusted, s->trusted_n, peer);
-    if (stranger)
-        metric_add(METRIC_PROXY_REFUSED, 1);
-    return !stranger;
+    if (peer->family == AF_UNSPEC || cidr_match_any(s->trusted, s->trusted_n, peer))
+        return CLIENT_UNCOUNTED;
+    metric_add(METRIC_PROXY_REFUSED, 1);
+    return CLIENT_REFUSED;
 }
 
 static void place(struct acceptor *a, int fd, const struct address *peer)
@@ -100,7 +121,8 @@ static void place(struct acceptor *a, int fd, const struct address *peer)
     uint32_t uid = 0;
     const struct listener *l = &a->door->listener;
     struct shard *here = a->shard, *target = least_loaded(here->server);
-    if (!may_enter(here->server, a->door, fd, peer, &uid)) {
+    enum client_verdict verdict = may_enter(here->server, a->door, fd, peer, &uid);
+    if (verdict == CLIENT_REFUSED) {
         close(fd);
         atomic_fetch_sub(&here->server->connections, 1);
         return;
@@ -109,6 +131,7 @@ static void place(struct acceptor *a, int fd, const struct address *peer)
     struct conn *c = conn_new(fd, l, tls, peer, local_text(l, fd, text));
     c->admin = a->door->admin;
     c->admin_uid = uid;
+    c->counted = verdict == CLIENT_COUNTED;
     metric_add(METRIC_CONNECTIONS, 1);
     atomic_fetch_add_explicit(&target->connections, 1, memory_order_relaxed);
     if (target == here) {
@@ -307,6 +330,19 @@ static enum err parse_proxies(struct http_server *s, const struct http_config *c
     return OK;
 }
 
+static void make_clients(struct http_server *s)
+{
+    const struct http_limits *limits = &s->config.limits;
+    const struct clients_config config = {
+        .addresses_max = limits->addresses_max,
+        .connections_max = limits->address_connections_max,
+        .requests_rate_max = limits->address_requests_rate_max,
+        .requests_burst = limits->address_requests_burst,
+    };
+    if (config.connections_max || config.requests_rate_max)
+        s->clients = clients_new(&config);
+}
+
 static enum err make_shards(struct http_server *s, unsigned n, struct arena *a, struct error *why)
 {
     s->shards = calloc(n, sizeof *s->shards);
@@ -339,6 +375,7 @@ enum err http_server_new(struct http_server **ret, const struct http_config *con
     pthread_condattr_destroy(&monotonic);
     enum err e = OK;
     take_listeners(s, config);
+    make_clients(s);
     if ((e = parse_proxies(s, config, a, why)) ||
         (config->admin_socket.n && (e = open_admin_socket(s, config->admin_socket, a, why))) ||
         (e = make_shards(s, config->reactors_n ? config->reactors_n : 1, a, why))) {
@@ -459,6 +496,7 @@ void http_server_free(struct http_server *s)
     for (unsigned i = 0; i < s->shard_n; i++)
         shard_release(&s->shards[i]);
     free(s->shards);
+    clients_free(s->clients);
     arena_release(&s->arena);
     free(s->trusted);
     budget_release(&s->budget);

@@ -10,6 +10,12 @@ struct tls;
 /* Bounds and times; all from the option table (conf/options.def, sections limits and timeouts). */
 struct http_limits {
     unsigned connections_max;
+    /* Of one client address (http/clients.h); 0: no bound. Addresses of trusted proxies and of
+     * loopback interfaces are not counted. */
+    unsigned address_connections_max;
+    unsigned address_requests_rate_max; /* per second */
+    unsigned address_requests_burst;
+    size_t addresses_max; /* known at once */
     uint64_t head_bytes_max;
     unsigned head_fields_max;
     uint64_t target_bytes_max;
