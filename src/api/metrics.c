@@ -4,6 +4,7 @@
 
 #include "api/routes.h"
 #include "api/v2.h"
+#include "base/clock.h"
 #include "base/metrics.h"
 
 #include <stdlib.h>
@@ -96,6 +97,7 @@ void api_metrics_init(struct arena *a, unsigned reactors_n)
     *build = arena_printf(a, "version=\"" BERTH_VERSION "\",schema=\"%u\"", db_schema());
     metric_set_labels(METRIC_SET_BUILD, build, 1);
     metric_set(METRIC_BUILD, 1);
+    metric_set(METRIC_START_TIME, clock_wall_us());
 }
 
 static unsigned route_label(const struct request *req)

@@ -197,6 +197,7 @@ static void tell_ready(struct serving *s)
     if (s->generated_password.p && !isatty(STDOUT_FILENO))
         LOG(INFO, "admin_password_written",
             log_str("file", arena_printf(&s->arena, "%.*s/admin-password", STR_ARG(s->conf.data))));
+    serve_metrics_tell(&s->metrics, &s->arena);
     for (size_t i = 0; i < s->sockets.n; i++) {
         const struct listener *l = &s->sockets.list[i];
         LOG(INFO, "ready", log_cstr("scheme", l->tls ? "https" : "http"),
@@ -204,7 +205,6 @@ static void tell_ready(struct serving *s)
             log_cstr("proxy_protocol", l->proxy ? "required" : ""), log_str("data", s->conf.data),
             log_cstr("version", BERTH_VERSION));
     }
-    serve_metrics_tell(&s->metrics, &s->arena);
     const struct listener *shown = sockets_first(&s->sockets);
     struct welcome welcome = {
         .address = listener_text(shown, &s->arena),
