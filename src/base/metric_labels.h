@@ -15,7 +15,7 @@
     X(LIMIT_PASSWORD_QUEUE, "auth.password_queue",                                                \
       "a login was refused: that many are being checked")                                         \
     X(LIMIT_HEAD, "limits.head",                                                                  \
-      "431: a head was larger, or had more fields than limits.head_fields")                       \
+      "431, or GOAWAY: a head was larger, or had more fields than limits.head_fields")            \
     X(LIMIT_TARGET, "limits.target", "414: a request's target was longer")                        \
     X(LIMIT_MANIFEST, "limits.manifest",                                                          \
       "413: a manifest was larger, or named more than limits.manifest_references")                \
@@ -31,7 +31,18 @@
       "a connection was given up: its TLS handshake took longer")                                 \
     X(LIMIT_HEAD_TIME, "timeouts.head", "a request was given up: its head took longer")           \
     X(LIMIT_BODY_RATE, "limits.body_rate", "a request was given up: its body came slower")        \
-    X(LIMIT_SEND_TIME, "timeouts.send", "an answer was given up: nothing could be sent for so long")
+    X(LIMIT_SEND_TIME, "timeouts.send",                                                           \
+      "an answer was given up: nothing could be sent for so long")                                \
+    X(LIMIT_HTTP2_STREAMS, "http2.streams",                                                       \
+      "a request over HTTP/2 was refused: that many are served")                                  \
+    X(LIMIT_HTTP2_RESETS, "http2.resets",                                                         \
+      "an HTTP/2 connection was ended: it broke off that many requests")                          \
+    X(LIMIT_HTTP2_CONTROL, "http2.control_frames",                                                \
+      "an HTTP/2 connection was ended: that many frames were of no use")                          \
+    X(LIMIT_HTTP2_CONTINUATIONS, "http2.continuations",                                           \
+      "an HTTP/2 connection was ended: one head in that many frames")                             \
+    X(LIMIT_HTTP2_QUEUE, "http2.queue",                                                           \
+      "reading from an HTTP/2 connection paused: that many frames wait for it to read")
 
 #define METRIC_LIST_SYNC(X)                                \
     X(SYNC_FILE, "file", "the bytes of an upload or blob") \
@@ -83,9 +94,10 @@
     X(301)                                                                                         \
     X(302)                                                                                         \
     X(303)                                                                                         \
-    X(304) X(307) X(308) X(400) X(401) X(403) X(404) X(405) X(406) X(408) X(409) X(410) X(411)     \
-        X(412) X(413) X(414) X(415) X(416) X(417) X(421) X(422) X(423) X(425) X(426) X(428) X(429) \
-            X(431) X(451) X(500) X(501) X(502) X(503) X(504) X(505) X(507)
+    X(304)                                                                                         \
+    X(307) X(308) X(400) X(401) X(403) X(404) X(405) X(406) X(408) X(409) X(410) X(411) X(412)     \
+        X(413) X(414) X(415) X(416) X(417) X(421) X(422) X(423) X(425) X(426) X(428) X(429) X(431) \
+            X(451) X(500) X(501) X(502) X(503) X(504) X(505) X(507)
 
 /* X(set, tag of its enum, name of the label) */
 #define METRIC_LABEL_SETS(X)              \

@@ -101,6 +101,19 @@ static struct http_limits limits(const struct conf *conf)
     };
 }
 
+static struct http2_limits http2(const struct conf *conf)
+{
+    return (struct http2_limits){
+        .cleartext = conf->http2_cleartext,
+        .streams_max = (unsigned)conf->http2_streams,
+        .window_bytes = conf->http2_window_bytes,
+        .resets_max = (unsigned)conf->http2_resets,
+        .control_frames_max = (unsigned)conf->http2_control_frames,
+        .continuations_max = (unsigned)conf->http2_continuations,
+        .queue_max = (unsigned)conf->http2_queue,
+    };
+}
+
 static enum err open_server(struct serving *s)
 {
     const struct conf *conf = &s->conf;
@@ -114,6 +127,7 @@ static enum err open_server(struct serving *s)
         .tls = s->tls.tls,
         .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cores(),
         .limits = limits(conf),
+        .http2 = http2(conf),
         .trusted_proxies = conf->server_trusted_proxies.items,
         .trusted_proxy_n = conf->server_trusted_proxies.n,
         .router = {api_routes, api_route_tables_n},

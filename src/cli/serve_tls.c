@@ -45,7 +45,7 @@ static enum err choose(struct serve_tls *s, const struct conf *conf, struct erro
         .client_ca = arena_str(a, conf->tls_client_ca),
         .client_auth = (enum tls_client_auth)conf->tls_client_auth,
         .version_min = (enum tls_version)conf->tls_min_version,
-        .http2 = s->http2,
+        .http2 = conf->http2_enabled,
     };
     if (!conf->tls_self_signed)
         return OK;

@@ -24,7 +24,6 @@ struct serve_tls {
     struct arena arena;
     struct tls_config config; /* in the arena */
     const struct conf *conf;
-    bool http2;
     struct file_stamp loaded[SERVE_TLS_FILES], seen[SERVE_TLS_FILES];
     struct tls_info info;
     uint64_t told_us; /* monotonic: when the certificate's time was last looked at */

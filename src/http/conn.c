@@ -1,6 +1,7 @@
 /* A connection as the reactor sees it: its steps run, its events, timer and input, and its life
  * from adoption to end. What the steps do is in h1.c, h1_body.c and h1_send.c. */
 #include "http/h1.h"
+#include "http/h2.h"
 
 #include <stdlib.h>
 
@@ -56,7 +57,7 @@ bool conn_wait(struct conn *c, uint32_t events)
     if (events == EPOLLIN && c->transport.read_needs_write)
         events = EPOLLOUT;
     /* What the socket has delivered already it does not announce again. */
-    if (events == EPOLLIN && c->can_read && c->transport.buffered && !c->posted) {
+    if (events & EPOLLIN && c->can_read && c->transport.buffered && !c->posted) {
         c->posted = true;
         c->task.run = run_again;
         reactor_post(c->shard->reactor, &c->task);
@@ -113,6 +114,17 @@ void conn_keep(struct conn *c)
 {
     if (c->in_n > 0 && in_scratch(c))
         conn_put_back(c, conn_input(c));
+}
+
+bool conn_hold(struct conn *c)
+{
+    struct budget *budget = &c->shard->server->budget;
+    conn_keep(c);
+    size_t more = c->in_cap > HEAD_FREE_BYTES ? c->in_cap - c->in_charge : 0;
+    if (more > 0 && !budget_take_small(budget, c->in_charge, more))
+        return false;
+    c->in_charge += more;
+    return true;
 }
 
 static void append_input(struct conn *c, const char *bytes, size_t n)
@@ -244,6 +256,8 @@ bool conn_handshake(struct conn *c)
     if (c->transport.secure)
         metric_add(METRIC_TLS_CONNECTIONS, 1);
     c->can_read = c->transport.buffered;
+    if (c->transport.protocol == PROTOCOL_HTTP2)
+        return h2_begin(c);
     c->step = STEP_IDLE;
     return true;
 }
@@ -264,6 +278,8 @@ bool conn_end(struct conn *c)
     proxy_input_free(c->proxy);
     if (c->counted)
         clients_disconnect(server->clients, &c->peer);
+    if (c->h2)
+        h2_free(c->h2);
     release_input(c);
     *c->link = c->next;
     if (c->next)
@@ -292,6 +308,8 @@ bool conn_gone(struct conn *c)
 {
     struct exchange *x = c->x;
     close_socket(c);
+    if (c->h2 && !h2_lost(c))
+        return false;
     if (x)
         x->gone = true;
     if (x && x->away) /* on its return the step finds the connection gone */
@@ -306,6 +324,14 @@ bool conn_stay(struct conn *c)
 {
     (void)c;
     return false;
+}
+
+void conn_drain(struct conn *c)
+{
+    if (c->step == STEP_IDLE || c->step == STEP_HANDSHAKE || c->step == STEP_PROXY)
+        conn_kill(c);
+    else if (c->step == STEP_H2)
+        h2_drain(c);
 }
 
 void conn_kill(struct conn *c)

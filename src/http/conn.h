@@ -4,7 +4,8 @@
  * HEAD, maybe BODY or STREAM, WORK on a worker, SEND, then IDLE again, LINGER or END. Each step is
  * a function that goes as far as it can without blocking. It returns true when the step the
  * connection is in now (often another) shall run at once, and false when it has arranged to be run
- * again: by the socket, the timer, a worker, or a buffer coming home.
+ * again: by the socket, the timer, a worker, or a buffer coming home. HTTP/2 is one step,
+ * H2: h2.h.
  *
  * What one request needs is an `exchange` (exchange.h), taken when its head is complete and given
  * back when the response is out; so an idle connection is no more than struct conn. */
@@ -21,6 +22,8 @@
 #include "base/metrics.h"
 
 struct exchange;
+struct h2;
+struct h2_shared;
 
 /* name, what runs it, what its timer does */
 #define STEP_TABLE(X)                                                                           \
@@ -34,6 +37,7 @@ struct exchange;
     X(SETTLE, h1_settle, conn_stay) /* no more body; the sink still has buffers */              \
     X(WORK, h1_work, conn_stay)     /* a worker has the exchange */                             \
     X(SEND, h1_send, h1_send_late)  /* the response is going out */                             \
+    X(H2, h2_run, h2_late)          /* HTTP/2 is spoken, to the end */                          \
     X(LINGER, h1_linger, conn_gone) /* responded; reading what still comes, then closing */     \
     X(END, conn_end, conn_stay)     /* nothing left to do */
 
@@ -79,9 +83,10 @@ struct shard {
     struct exchange *free_exchanges;
     unsigned free_exchange_n;
     struct iobuf_pool iobufs;
-    char *scratch;     /* SCRATCH_BYTES; holds nothing between two steps */
-    char *tls_scratch; /* transport.scratch of its connections */
-    bool draining;     /* no further requests on any connection */
+    char *scratch;        /* SCRATCH_BYTES; holds nothing between two steps */
+    char *tls_scratch;    /* transport.scratch of its connections */
+    struct h2_shared *h2; /* NULL before the first connection that speaks it */
+    bool draining;        /* no further requests on any connection */
     uint64_t id_state;
     int64_t date_second;
     char date[CLOCK_HTTP_LEN];
@@ -102,13 +107,15 @@ struct conn {
     const struct listener *listener; /* it came in by */
     struct proxy_input *proxy;       /* PROXY only */
     struct conn *next, **link;       /* shard->conns */
-    struct exchange *x;              /* NULL between requests */
+    struct exchange *x;              /* HTTP/1: NULL between requests */
+    struct h2 *h2;                   /* HTTP/2: else NULL */
     struct task task;                /* to be adopted; later, to be run again */
     bool posted; /* the task is on its way: the connection is not freed before it has run */
     enum conn_step step;
     bool can_read;   /* the socket may have bytes */
     bool waiting;    /* for the socket: its events run the step */
     bool gone;       /* the socket is closed */
+    bool begun;      /* HTTP/1: a head came */
     bool head_timed; /* the timer is this head's */
     bool progress;   /* bytes went out since the timer was set */
     /* Received and not used up. Within one step the memory may be the scratch. */
@@ -140,6 +147,8 @@ NODISCARD enum client_verdict server_admit(struct http_server *s, const struct a
 bool server_counts(const struct http_server *s, const struct address *a);
 /* From now on the connection is the shard's. */
 void conn_adopt(struct shard *s, struct conn *c);
+/* No further requests: ends when the one that is going on has. The connection may be freed. */
+void conn_drain(struct conn *c);
 /* Drops the connection whatever it does; it is freed now or when its worker is back. */
 void conn_kill(struct conn *c);
 /* Runs steps until one waits. The connection may be freed. */
@@ -159,6 +168,9 @@ ssize_t conn_fill(struct conn *c, size_t n);
 void conn_consume(struct conn *c, size_t n);
 /* Moves input that is in the shard's scratch to memory of its own. */
 void conn_keep(struct conn *c);
+/* The same for input that may stay for long, which counts in the budget when there is much of it.
+ * False: there is too much. */
+NODISCARD bool conn_hold(struct conn *c);
 /* Makes `bytes`, which may be in a receive buffer, the input; there is none so far. */
 void conn_put_back(struct conn *c, str bytes);
 

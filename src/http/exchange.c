@@ -78,7 +78,7 @@ void exchange_end(struct exchange *x)
     exchange_set_load(x, 0);
     response_release(&x->res);
     buf_release(&x->small);
-    budget_give_small(&s->server->budget, x->small_charge);
+    budget_give_small(&s->server->budget, x->small_charge + x->head_charge);
     if (x->arena.total_bytes > EXCHANGE_ARENA_KEPT)
         arena_release(&x->arena);
     else

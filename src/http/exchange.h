@@ -9,6 +9,7 @@
 
 #include "http/conn.h"
 #include "http/h1_parse.h"
+#include "http/h2_head.h"
 
 #include "base/buf.h"
 
@@ -33,6 +34,35 @@ struct h1_part {
     bool close, linger;
     str head;
     uint64_t head_sent;
+};
+
+/* What HTTP/2 needs beside: h2.h. */
+enum h2_state {
+    H2_HEAD,    /* its head is arriving */
+    H2_COLLECT, /* the body goes into memory */
+    H2_WORK,    /* the handler runs */
+    H2_STREAM,  /* the body goes into a sink */
+    H2_SETTLE,  /* no more body; the sink still has buffers */
+    H2_FINISH,  /* a worker finishes or aborts the sink */
+    H2_SEND,    /* the response is going out */
+    H2_WARM,    /* a worker reads ahead for it */
+};
+
+struct h2_part {
+    int32_t id;
+    enum h2_state state;
+    struct exchange *next, **link; /* h2.streams */
+    struct timer timer;
+    struct h2_head *head; /* in the arena */
+    bool closed;          /* the stream is over, whatever still runs */
+    bool sent;            /* the whole response is out */
+    bool held;            /* since the timer was set we let the client wait */
+    struct iobuf *filling;
+    uint64_t stored_bytes;   /* of the body, in buffers so far */
+    uint64_t credited_bytes; /* of body_home: the client may send as many again */
+    uint64_t grown_bytes;    /* stored_bytes when the window was last changed */
+    uint32_t window_bytes;
+    uint64_t out_mark; /* body_out when the timer was set */
 };
 
 struct exchange {
@@ -60,6 +90,7 @@ struct exchange {
     uint64_t body_max;
     struct buf small;
     size_t small_charge;
+    size_t head_charge;
 
     /* A body that goes into a sink. */
     struct sink *sink;
@@ -67,6 +98,8 @@ struct exchange {
     unsigned class;     /* of the next buffer that is filled */
     bool paused;        /* until a buffer comes home */
     bool settling;      /* until all have come home */
+    bool every_home;    /* `wake` is called for each buffer that comes home */
+    uint64_t body_home; /* bytes of the body that came home */
     bool waiting;       /* in the budget's queue with `wait` */
     bool granted;       /* wait.bytes are taken from the budget and not yet a buffer */
     unsigned wait_class;
@@ -86,7 +119,10 @@ struct exchange {
     uint64_t warm_end; /* the segment's file is in memory up to here */
     uint64_t body_out;
 
-    struct h1_part h1;
+    union {
+        struct h1_part h1;
+        struct h2_part h2;
+    };
 };
 
 /* exchange.c: life, head, handlers */

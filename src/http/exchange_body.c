@@ -130,10 +130,11 @@ void exchange_iobuf_home(struct iobuf *b)
 {
     struct exchange *x = b->body;
     struct shard *s = x->conn->shard;
+    x->body_home += b->n;
     size_t charge = iobuf_put(&s->iobufs, b);
     x->outstanding -= charge;
     budget_give(&s->server->budget, charge);
-    if (x->paused || x->settling || x->sink->ops->failed(x->sink)) {
+    if (x->paused || x->settling || x->every_home || x->sink->ops->failed(x->sink)) {
         x->paused = false;
         x->wake(x);
     }

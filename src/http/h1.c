@@ -1,6 +1,7 @@
 /* Requests: heads in, routing, handlers on workers and back, and how a response ends the exchange.
  * Bodies are in h1_body.c, sending in h1_send.c, the connection underneath in conn.c. */
 #include "http/h1.h"
+#include "http/h2.h"
 
 enum {
     TLS_HANDSHAKE = 0x16,   /* first byte of a TLS connection */
@@ -17,6 +18,7 @@ static struct exchange *new_exchange(struct conn *c)
     struct exchange *x = exchange_new(c, wake);
     x->h1 = (struct h1_part){.body_broken = true}; /* until a head says how it is framed */
     c->x = x;
+    c->begun = true;
     return x;
 }
 
@@ -68,18 +70,6 @@ bool h1_refuse_cleartext(struct conn *c)
     return h1_refuse(c, ERR_BAD_REQUEST);
 }
 
-/* Keeps an incomplete head; false when there are too many large ones. */
-static bool keep_head(struct conn *c)
-{
-    struct budget *budget = &c->shard->server->budget;
-    conn_keep(c);
-    size_t more = c->in_cap > HEAD_FREE_BYTES ? c->in_cap - c->in_charge : 0;
-    if (more > 0 && !budget_take_small(budget, c->in_charge, more))
-        return false;
-    c->in_charge += more;
-    return true;
-}
-
 static bool head_arrived(struct conn *c, size_t n)
 {
     const struct http_config *config = &c->shard->server->config;
@@ -104,10 +94,20 @@ static bool head_arrived(struct conn *c, size_t n)
     return e ? h1_refuse(c, e) : h1_body_begin(c);
 }
 
+/* Whether the connection may turn out to be HTTP/2 (RFC 9113 3.3). */
+static bool may_be_h2(const struct conn *c)
+{
+    return c->shard->server->config.http2.cleartext && !c->begun && !c->admin &&
+           !c->transport.secure;
+}
+
 bool h1_head(struct conn *c)
 {
     for (;;) {
-        size_t n = c->in_n > 0 ? h1_head_length(conn_input(c), &c->scanned) : 0;
+        enum h2_preface preface = may_be_h2(c) ? h2_preface(conn_input(c)) : H2_PREFACE_NO;
+        if (preface == H2_PREFACE_WHOLE)
+            return h2_begin(c);
+        size_t n = c->in_n > 0 && !preface ? h1_head_length(conn_input(c), &c->scanned) : 0;
         if (n > 0)
             return head_arrived(c, n);
         enum err e = hopeless(c);
@@ -117,7 +117,7 @@ bool h1_head(struct conn *c)
             c->step = STEP_IDLE;
             return true;
         }
-        if (c->in_n > 0 && !keep_head(c)) {
+        if (c->in_n > 0 && !conn_hold(c)) {
             metric_limit(LIMIT_RECEIVE_MEMORY);
             return refuse_head(c, ERR_OVERLOADED);
         }

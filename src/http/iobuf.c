@@ -27,6 +27,14 @@ void budget_release(struct budget *b)
     pthread_mutex_destroy(&b->lock);
 }
 
+bool budget_short(struct budget *b)
+{
+    pthread_mutex_lock(&b->lock);
+    bool yes = b->first || b->stream_bytes > b->stream_bytes_max / 4 * 3;
+    pthread_mutex_unlock(&b->lock);
+    return yes;
+}
+
 uint64_t budget_used(struct budget *b)
 {
     pthread_mutex_lock(&b->lock);

@@ -30,6 +30,8 @@ struct budget {
 
 void budget_init(struct budget *b, uint64_t total_bytes);
 void budget_release(struct budget *b);
+/* Any thread: someone waits, or most is taken. */
+bool budget_short(struct budget *b);
 /* Any thread: bytes that are taken. */
 uint64_t budget_used(struct budget *b);
 

@@ -2,7 +2,7 @@
  *
  * Every reactor watches every listening socket (EPOLLEXCLUSIVE); whichever wakes accepts, and hands
  * the connection to the reactor with the fewest bytes in flight. */
-#include "http/exchange.h"
+#include "http/h2.h"
 
 #include "net/unix_socket.h"
 
@@ -213,8 +213,7 @@ static void drain_shard(struct task *t)
     stop_accepting(s);
     for (struct conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (c->step == STEP_IDLE || c->step == STEP_HANDSHAKE || c->step == STEP_PROXY)
-            conn_kill(c);
+        conn_drain(c);
     }
     pthread_mutex_lock(&s->server->lock);
     s->server->drained_n++;
@@ -278,6 +277,7 @@ static void shard_release(struct shard *s)
     free(s->acceptors);
     free(s->scratch);
     free(s->tls_scratch);
+    h2_shared_free(s->h2);
     reactor_free(s->reactor);
 }
 

@@ -42,6 +42,17 @@ struct http_done {
     bool by_worker;         /* false: a reactor did it all */
 };
 
+/* HTTP/2 (conf/options.def, section http2). */
+struct http2_limits {
+    bool cleartext; /* also without TLS, to clients that begin with it */
+    unsigned streams_max;
+    uint64_t window_bytes;
+    unsigned resets_max;         /* in ten seconds */
+    unsigned control_frames_max; /* in ten seconds */
+    unsigned continuations_max;
+    unsigned queue_max;
+};
+
 struct http_config {
     /* Open; their descriptors become the server's, come what may. */
     const struct listener *listeners;
@@ -51,6 +62,7 @@ struct http_config {
                          request.admin set. Must outlive the server, which removes it at the end */
     unsigned reactors_n;
     struct http_limits limits;
+    struct http2_limits http2;
     const str *trusted_proxies; /* addresses or CIDR blocks */
     size_t trusted_proxy_n;
     struct router router;
