@@ -1,9 +1,9 @@
 /* Transports over TLS: OpenSSL over the non-blocking socket.
  *
- * One record carries at most 16 KiB, and OpenSSL makes one system call a record; small pieces are
- * gathered in the scratch, so that a head and its short body are one record. A file is read into
- * the scratch and encrypted from there. Every wait leaves at most one encrypted record inside
- * OpenSSL, which the next call sends first. The calling thread has SIGPIPE blocked. */
+ * One record carries at most 16 KiB, and OpenSSL makes one system call a record (with MSG_MORE
+ * while more follow); small pieces are gathered in the scratch, so that a head and its short body
+ * are one record. A file is read into the scratch and encrypted from there. Every wait leaves at
+ * most one encrypted record inside OpenSSL, which the next call sends first. */
 #include "net/tls_private.h"
 
 #include <openssl/err.h>
@@ -16,6 +16,43 @@ enum {
     RECORD_BYTES = 16 * 1024,
     SUBJECT_BYTES_MAX = 1024,
 };
+
+/* The socket as OpenSSL sees it. */
+
+static int socket_read(BIO *bio, char *bytes, int n)
+{
+    const struct transport *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t got = recv(t->fd, bytes, (size_t)n, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_read(bio);
+    return (int)got;
+}
+
+static int socket_write(BIO *bio, const char *bytes, int n)
+{
+    const struct transport *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t sent = send(t->fd, bytes, (size_t)n, MSG_NOSIGNAL | (t->more ? MSG_MORE : 0));
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(bio);
+    return (int)sent;
+}
+
+static long socket_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio, (void)number, (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+BIO_METHOD *tls_socket_method(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "transport");
+    if (!m || !BIO_meth_set_read(m, socket_read) || !BIO_meth_set_write(m, socket_write) ||
+        !BIO_meth_set_ctrl(m, socket_control))
+        abort();
+    return m;
+}
 
 /* What an OpenSSL call that did not succeed comes down to. */
 static int result(struct transport *t, int n)
@@ -110,12 +147,13 @@ static ssize_t tls_read(struct transport *t, void *bytes, size_t n)
 }
 
 /* Writes n bytes, or a prefix that ends with a record. */
-static ssize_t write_records(struct transport *t, const char *bytes, size_t n)
+static ssize_t write_records(struct transport *t, const char *bytes, size_t n, bool more)
 {
     size_t done = 0, sent;
     int wait = IO_FAILED;
     ERR_clear_error();
     while (done < n) {
+        t->more = more || n - done > RECORD_BYTES;
         int ok = t->broken ? 0 : SSL_write_ex(t->tls, bytes + done, n - done, &sent);
         if (ok != 1) {
             wait = t->broken ? IO_FAILED : result(t, ok);
@@ -123,6 +161,7 @@ static ssize_t write_records(struct transport *t, const char *bytes, size_t n)
         }
         done += sent;
     }
+    t->more = false;
     if (done > 0)
         return (ssize_t)done;
     return wait == IO_END ? IO_FAILED : wait;
@@ -130,16 +169,16 @@ static ssize_t write_records(struct transport *t, const char *bytes, size_t n)
 
 static ssize_t tls_writev(struct transport *t, const struct iovec *v, size_t n, bool more)
 {
-    (void)more;
     if (n == 1 || v[0].iov_len >= RECORD_BYTES)
-        return write_records(t, v[0].iov_base, v[0].iov_len);
+        return write_records(t, v[0].iov_base, v[0].iov_len, more || n > 1);
     size_t used = 0;
-    for (size_t i = 0; i < n && used < RECORD_BYTES; i++) {
+    for (size_t i = 0; i < n; i++) {
         size_t part = v[i].iov_len < RECORD_BYTES - used ? v[i].iov_len : RECORD_BYTES - used;
         memcpy(t->scratch + used, v[i].iov_base, part);
         used += part;
+        more |= part < v[i].iov_len;
     }
-    return write_records(t, t->scratch, used);
+    return write_records(t, t->scratch, used, more);
 }
 
 static ssize_t tls_sendfile(struct transport *t, int file_fd, uint64_t offset, size_t n)
@@ -150,7 +189,7 @@ static ssize_t tls_sendfile(struct transport *t, int file_fd, uint64_t offset, s
         ssize_t got = pread(file_fd, t->scratch, want, (off_t)(offset + done));
         if (got <= 0)
             return done > 0 ? (ssize_t)done : got == 0 ? IO_END : IO_FAILED;
-        ssize_t sent = write_records(t, t->scratch, (size_t)got);
+        ssize_t sent = write_records(t, t->scratch, (size_t)got, (size_t)got < n - done);
         if (sent < 0)
             return done > 0 ? (ssize_t)done : sent;
         done += (size_t)sent;
@@ -199,8 +238,12 @@ static const struct transport_ops tls_ops = {
 void transport_init_tls(struct transport *t, int fd, struct tls *tls)
 {
     *t = (struct transport){.ops = &tls_ops, .fd = fd, .secure = true, .tls = tls_session(tls)};
-    if (!SSL_set_fd(t->tls, fd))
+    BIO *bio = BIO_new(tls_method(tls));
+    if (!bio)
         abort();
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(t->tls, bio, bio);
     SSL_set_accept_state(t->tls);
 }
 

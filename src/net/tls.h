@@ -37,7 +37,7 @@ void tls_free(struct tls *t);
 NODISCARD enum err tls_load(struct tls *t, const struct tls_config *config, struct tls_info *ret,
                             struct arena *a, struct error *why);
 
-/* Any thread. Takes over fd. What else stands in t is lost. */
+/* Any thread. Takes over fd. What else stands in t is lost; it stays where it is. */
 void transport_init_tls(struct transport *t, int fd, struct tls *tls);
 /* When the handshake failed or was none: goes on as plain TCP. */
 void transport_to_tcp(struct transport *t);

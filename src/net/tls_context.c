@@ -8,6 +8,7 @@
 struct tls {
     pthread_mutex_t lock; /* guards `context` */
     SSL_CTX *context;
+    BIO_METHOD *method;
     struct tickets tickets;
 };
 
@@ -167,6 +168,7 @@ struct tls *tls_new(void)
     if (!t)
         abort();
     pthread_mutex_init(&t->lock, NULL);
+    t->method = tls_socket_method();
     tickets_init(&t->tickets);
     return t;
 }
@@ -176,6 +178,7 @@ void tls_free(struct tls *t)
     if (!t)
         return;
     SSL_CTX_free(t->context);
+    BIO_meth_free(t->method);
     tickets_release(&t->tickets);
     pthread_mutex_destroy(&t->lock);
     free(t);
@@ -215,6 +218,11 @@ SSL *tls_session(struct tls *t)
     if (!ssl)
         abort();
     return ssl;
+}
+
+BIO_METHOD *tls_method(struct tls *t)
+{
+    return t->method;
 }
 
 void tls_rotate_tickets(struct tls *t)

@@ -13,8 +13,13 @@
 
 /* A session with what is loaded now. Any thread. */
 SSL *tls_session(struct tls *t);
+/* Of transports' BIOs. */
+BIO_METHOD *tls_method(struct tls *t);
 /* From now on tickets are made with a new key. */
 void tls_rotate_tickets(struct tls *t);
+
+/* tls.c: how OpenSSL uses a transport's socket; to be freed with BIO_meth_free. */
+BIO_METHOD *tls_socket_method(void);
 
 /* tls_ticket.c: the keys that tickets are sealed with. They live in memory only, so that nothing
  * recorded can be opened later. Of tickets that are good for SESSION_S, those sealed with the

@@ -6,7 +6,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -157,7 +156,6 @@ static void speaks(void)
 
 static void broken_off(void)
 {
-    signal(SIGPIPE, SIG_IGN);
     struct tls_config config = certificate("broken_off");
     struct tls *tls = loaded(&config);
     struct pair p;

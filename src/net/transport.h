@@ -55,6 +55,7 @@ struct transport {
     bool buffered; /* there may be bytes to read that no event of the socket will announce */
     bool read_needs_write; /* the last read waits for the socket to be writable */
     bool broken;           /* TLS: the session failed, nothing more may be sent */
+    bool more;             /* TLS: further bytes follow the record being written */
     struct ssl_st *tls;
     str client_subject; /* TLS: who the verified certificate of the client names (RFC 4514), empty
                            without; as long as the transport */
