@@ -134,6 +134,13 @@ static str lower(struct arena *a, str name)
     return str_make(p, name.n);
 }
 
+/* A tab is white space like any other (RFC 9110 5.6.3), but parsers are known that take it for a
+ * part of the value, and then see another end of the message; and no client sends one. */
+static bool frames(str name)
+{
+    return str_eq(name, STR("content-length")) || str_eq(name, STR("transfer-encoding"));
+}
+
 static enum err parse_fields(struct parser *ps)
 {
     for (;;) {
@@ -150,8 +157,10 @@ static enum err parse_fields(struct parser *ps)
             n++;
         if (n == 0 || n == line.n || line.p[n] != ':')
             return bad(ps, "a header field's name is malformed");
-        e = add_field(ps, lower(ps->arena, str_first(line, n)), str_trim(str_skip(line, n + 1)));
-        if (e)
+        str name = lower(ps->arena, str_first(line, n)), value = str_skip(line, n + 1);
+        if (frames(name) && str_find(value, '\t') < value.n)
+            return bad(ps, "Content-Length or Transfer-Encoding has a tab around its value");
+        if ((e = add_field(ps, name, str_trim(value))))
             return e;
     }
 }

@@ -3,9 +3,9 @@
  * Refused: bare CR or LF, obsolete line folding, white space before the colon or around the method
  * and version, control characters, Content-Length together with Transfer-Encoding, repeated
  * Content-Length (also equal ones in one field), lengths that are not plain decimal digits, any
- * transfer coding but exactly `chunked`, Transfer-Encoding in HTTP/1.0, a missing or repeated Host
- * in HTTP/1.1, a target that is neither origin form nor absolute form (http, https), fragments, and
- * characters in the target outside RFC 3986. Pure; no I/O. */
+ * transfer coding but exactly `chunked`, tabs around either, Transfer-Encoding in HTTP/1.0, a
+ * missing or repeated Host in HTTP/1.1, a target that is neither origin form nor absolute form
+ * (http, https), fragments, and characters in the target outside RFC 3986. Pure; no I/O. */
 #pragma once
 
 #include "http/head.h"
