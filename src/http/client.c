@@ -35,6 +35,19 @@ static void send_all(int fd, str bytes)
     }
 }
 
+static void add_trace(struct buf *out, const struct trace *trace)
+{
+    struct trace fresh;
+    char parent[TRACE_PARENT_LEN];
+    if (!trace) {
+        trace_new(&fresh);
+        trace = &fresh;
+    }
+    buf_printf(out, "traceparent: %.*s\r\n", STR_ARG(trace_child(trace, parent)));
+    if (trace->state.n)
+        buf_printf(out, "tracestate: %.*s\r\n", STR_ARG(trace->state));
+}
+
 static void send_request(int fd, const struct client_request *request)
 {
     BUF_CLEANUP struct buf out = BUF_INIT(REQUEST_HEAD_MAX);
@@ -42,6 +55,7 @@ static void send_request(int fd, const struct client_request *request)
                "%.*s %.*s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: berth/" BERTH_VERSION
                "\r\nConnection: close\r\n",
                STR_ARG(method_name(request->method)), STR_ARG(request->target));
+    add_trace(&out, request->trace);
     if (request->body.p)
         buf_printf(&out, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                    request->body.n);

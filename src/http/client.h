@@ -3,13 +3,15 @@
 #pragma once
 
 #include "http/client_read.h"
+#include "http/trace.h"
 
 struct client_request {
     str socket; /* path */
     enum method method;
     str target;
-    str body;            /* JSON; p == NULL: none */
-    uint64_t timeout_ms; /* without any progress */
+    str body;                  /* JSON; p == NULL: none */
+    const struct trace *trace; /* what this is part of; NULL: a new trace */
+    uint64_t timeout_ms;       /* without any progress */
     size_t answer_bytes_max;
 };
 
