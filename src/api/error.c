@@ -48,14 +48,18 @@ static void log_failure(struct request *req, enum err e)
 {
     const struct app *app = req->app;
     struct db_conn *reader = db_reader(app->db, req->worker);
-    str database = {0};
-    if (e == ERR_DB || e == ERR_DB_CORRUPT || e == ERR_CONSTRAINT)
+    str database = {0}, store = {0};
+    if (e == ERR_DB || e == ERR_DB_CORRUPT || e == ERR_CONSTRAINT ||
+        e == db_condition(app->db).writing)
         database = db_writer_error_text(app->db, req->arena);
+    if (e == store_condition(app->registry.store))
+        store = store_error_text(app->registry.store, req->arena);
     if (database.n == 0 && reader && (e == ERR_DB || e == ERR_DB_CORRUPT))
         database = db_error_text(reader, req->arena);
     LOG(ERROR, "request_failed", log_err(e), log_str("request", str_make(req->id, REQUEST_ID_LEN)),
         log_str("method", method_name(req->method)), log_str("path", req->path),
-        log_str("message", req->error.message), log_str("database", database));
+        log_str("message", req->error.message), log_str("database", database),
+        log_str("store", store));
 }
 
 /* Bounds on a single request; the others are counted where they are met. */
@@ -87,7 +91,8 @@ void error_answer(struct request *req, struct response *res, enum err e, const c
         error = (struct error){.code = e};
     int status = err_status(e);
     count_limit(req, e);
-    if (status == 500 || status == 507 || e == ERR_CONSTRAINT) /* nobody expected that one */
+    if (status == 500 || status == 507 || e == ERR_BUSY || e == ERR_NO_FILES ||
+        e == ERR_CONSTRAINT) /* nobody expected that one */
         log_failure(req, e);
     if (str_starts(req->path, STR("/v2/")) && !req->state) /* no handler was there to set it */
         response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));

@@ -1,12 +1,10 @@
 /* Health: /healthz (the process answers) and /readyz (it can serve).
  *
- * What makes the registry unready is noted, as a metric, by whoever notices: a write that failed,
- * the wish to stop. While writing is said to fail, /readyz tries it, as perhaps nobody else does:
- * then no client comes who would. */
+ * What makes the registry unready is noted by whoever notices: a write that failed, damage, the
+ * wish to stop. While files cannot be written, /readyz tries it, as perhaps nobody else does: then
+ * no client comes who would. The database's writer tries by itself. */
 #include "api/app.h"
 #include "api/routes.h"
-#include "base/clock.h"
-#include "base/hex.h"
 #include "base/metrics.h"
 #include "registry/damage.h"
 
@@ -17,60 +15,34 @@ static enum err healthz(struct request *req, struct response *res)
     return OK;
 }
 
-static bool unready(enum unready reason)
+/* One at a time: a disk may hang. */
+static enum err store_trouble(struct app *app)
 {
-    return metric_value_at(METRIC_UNREADY, reason) != 0;
-}
-
-static enum err write_row(struct db_conn *conn, void *arg)
-{
-    (void)arg;
-    int64_t now_us = clock_wall_us();
-    return db_exec(conn, Q_PASS_SET, DB_TEXT(STR("readyz")), DB_INT(now_us), DB_INT(0),
-                   DB_INT(now_us));
-}
-
-static enum err write_file(struct store *store)
-{
-    uint8_t id[16];
-    char uuid[UUID_LEN];
-    struct store_upload *u;
-    uuid_new(id);
-    str name = uuid_format(id, uuid);
-    enum err e = store_upload_open(store, name, 0, &u);
-    if (e)
-        return e;
-    e = store_upload_write(u, 0, STR("probe"));
-    if (!e)
-        e = store_upload_sync(u, sizeof "probe" - 1);
-    store_upload_close(u);
-    enum err swept = store_upload_discard(store, name);
-    return e ? e : swept;
-}
-
-/* One at a time: a disk may hang. What succeeds is noted where it is done. */
-static void probe(struct app *app)
-{
-    if (atomic_exchange(&app->probing, true))
-        return;
-    if (unready(UNREADY_DATABASE) && db_tx(app->db, write_row, NULL))
-        metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, 1);
-    if (unready(UNREADY_STORE) && write_file(app->registry.store))
-        metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
-    atomic_store(&app->probing, false);
+    struct store *store = app->registry.store;
+    if (store_condition(store) && !atomic_exchange(&app->probing, true)) {
+        enum err e = store_probe(store); /* noted in the condition */
+        (void)e;
+        atomic_store(&app->probing, false);
+    }
+    return store_condition(store);
 }
 
 static enum err check_unready(struct request *req)
 {
-    if (unready(UNREADY_STOPPING))
+    struct app *app = req->app;
+    if (metric_value_at(METRIC_UNREADY, UNREADY_STOPPING))
         return fail(req, ERR_SHUTTING_DOWN, "the server is stopping");
-    if (unready(UNREADY_DATABASE) || unready(UNREADY_STORE))
-        probe(req->app);
-    if (unready(UNREADY_DATABASE))
-        return fail(req, ERR_BUSY, "the database cannot be written");
-    if (unready(UNREADY_STORE))
-        return fail(req, ERR_BUSY, "blobs cannot be written");
-    return OK;
+    struct db_condition database = db_condition(app->db);
+    if (database.damaged)
+        return fail(
+            req, ERR_BUSY,
+            "the database is damaged, and nothing is written to it any more: see berth fsck "
+            "and berth restore");
+    if (database.writing)
+        return fail(req, ERR_BUSY, "the database cannot be written: %s",
+                    err_text(database.writing));
+    enum err e = store_trouble(app);
+    return e ? fail(req, ERR_BUSY, "blobs cannot be written: %s", err_text(e)) : OK;
 }
 
 static enum err readyz(struct request *req, struct response *res)

@@ -2,11 +2,14 @@
 #include "base/metrics.h"
 #include "blob/store_file.h"
 
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-void directory_init(struct directory *d, int fd)
+void directory_init(struct directory *d, int fd, int parent_fd, const char *name)
 {
-    *d = (struct directory){.fd = fd};
+    *d = (struct directory){.fd = fd, .parent_fd = parent_fd};
+    snprintf(d->name, sizeof d->name, "%s", name);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->ran, NULL);
 }
@@ -26,6 +29,15 @@ unsigned directory_failures(struct directory *d)
     return failures;
 }
 
+bool directory_is_in_place(const struct directory *d)
+{
+    struct stat here, there;
+    if (d->parent_fd < 0)
+        return true;
+    return fstat(d->fd, &here) == 0 && fstatat(d->parent_fd, d->name, &there, 0) == 0 &&
+           here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
 enum err directory_sync(struct directory *d, const struct store_sys *sys, unsigned failures_before)
 {
     pthread_mutex_lock(&d->lock);
@@ -40,12 +52,10 @@ enum err directory_sync(struct directory *d, const struct store_sys *sys, unsign
         pthread_mutex_unlock(&d->lock);
         uint64_t begin_us = clock_mono_us();
         bool failed = sys->fsync(d->fd) != 0;
-        if (failed) {
+        if (failed)
             metric_add_at(METRIC_STORE_FAILURES, SYNC_DIRECTORY, 1);
-            metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
-        } else {
+        else
             metric_observe_at(METRIC_SYNC_TIME, SYNC_DIRECTORY, clock_mono_us() - begin_us);
-        }
         pthread_mutex_lock(&d->lock);
         d->running = false;
         d->failures += failed;
@@ -54,5 +64,5 @@ enum err directory_sync(struct directory *d, const struct store_sys *sys, unsign
     }
     enum err e = d->failures == failures_before ? OK : ERR_IO;
     pthread_mutex_unlock(&d->lock);
-    return e;
+    return !e && !directory_is_in_place(d) ? ERR_MOVED : e;
 }

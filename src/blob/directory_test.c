@@ -60,7 +60,7 @@ static void let(unsigned n)
 /* One caller is inside fsync while four more ask: a second fsync answers all four. */
 static void run_five(struct directory *d, struct caller callers[5], bool first_fails)
 {
-    directory_init(d, open("/", O_PATH | O_CLOEXEC));
+    directory_init(d, open("/", O_PATH | O_CLOEXEC), -1, "");
     syncs = let_through = 0;
     next_fails = first_fails;
     for (unsigned i = 0; i < 5; i++)

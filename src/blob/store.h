@@ -43,6 +43,13 @@ struct store_space {
 };
 struct store_space store_space(const struct store *s);
 
+/* OK, or why the last change to the store failed: nothing was made durable since. Any thread. */
+enum err store_condition(struct store *s);
+/* Tries to make a file durable and removes it again; the outcome is the condition, too. */
+NODISCARD enum err store_probe(struct store *s);
+/* What failed last, for the log: "fdatasync: Input/output error". Empty: nothing so far. */
+str store_error_text(struct store *s, struct arena *a);
+
 /* Opens the upload file `uuid`, creating it when `offset` is 0, and cuts it to `offset` bytes: what
  * lies behind was never acknowledged. ERR_NOT_FOUND when it is missing or shorter than offset. */
 NODISCARD enum err store_upload_open(struct store *s, str uuid, uint64_t offset,

@@ -114,7 +114,9 @@ static enum err open_shards(struct opening *o, struct store *s, int blobs_fd)
         enum err e = open_below(o, blobs_fd, name, &fd);
         if (e)
             return e;
-        directory_init(&s->shards[i], fd);
+        char path[sizeof "blobs/xx"];
+        snprintf(path, sizeof path, "blobs/%s", name);
+        directory_init(&s->shards[i], fd, s->dir_fd, path);
         s->shard_n++;
     }
     return OK;
@@ -140,7 +142,7 @@ static enum err open_below_dir(struct opening *o, struct store *s, int dir_fd)
     FD_CLEANUP int blobs_fd = -1;
     if ((e = open_below(o, dir_fd, "uploads", &uploads_fd)))
         return e;
-    directory_init(&s->uploads, uploads_fd);
+    directory_init(&s->uploads, uploads_fd, s->dir_fd, "uploads");
     if ((e = open_below(o, dir_fd, "blobs", &blobs_fd)))
         return e;
     if ((e = check_one_device(o, uploads_fd, blobs_fd)))
@@ -167,6 +169,7 @@ enum err store_open_with(struct store **ret, str dir, const struct store_sys *sy
     s->sys = sys;
     s->dir_fd = fd_take(&dir_fd);
     s->uploads.fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
     e = open_below_dir(&o, s, s->dir_fd);
     if (e) {
         store_close(s);
@@ -190,6 +193,7 @@ void store_close(struct store *s)
     if (s->uploads.fd >= 0)
         directory_release(&s->uploads);
     fd_cleanup(&s->dir_fd);
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
@@ -273,12 +277,13 @@ enum err store_blob_unlink(struct store *s, str key)
     if (!store_key_name(key, name, &shard))
         return ERR_NOT_FOUND;
     if (unlinkat(s->shards[shard].fd, name, 0) != 0 && errno != ENOENT)
-        return err_from_errno(errno);
+        return store_failed(s, "unlink", errno);
     return OK;
 }
 
 enum err store_shard_sync(struct store *s, unsigned shard)
 {
     struct directory *d = &s->shards[shard];
-    return directory_sync(d, s->sys, directory_failures(d));
+    enum err e = directory_sync(d, s->sys, directory_failures(d));
+    return e ? store_directory_failed(s, d, e) : OK;
 }

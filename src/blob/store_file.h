@@ -45,6 +45,8 @@ extern const struct store_sys store_sys_kernel;
  * that entry's own fsync counts as its failure too. */
 struct directory {
     int fd;
+    int parent_fd; /* where `name` must lead to it; -1: not looked at */
+    char name[sizeof "blobs/xx"];
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t ran;
     bool running;
@@ -52,11 +54,13 @@ struct directory {
     uint64_t synced; /* tickets answered */
     unsigned failures;
 };
-void directory_init(struct directory *d, int fd);
+void directory_init(struct directory *d, int fd, int parent_fd, const char *name);
 /* Closes the descriptor. */
 void directory_release(struct directory *d);
 unsigned directory_failures(struct directory *d);
-/* Blocks until the entries made before the call are durable. ERR_IO when that cannot be said. */
+bool directory_is_in_place(const struct directory *d);
+/* Blocks until the entries made before the call are durable. ERR_IO when that cannot be said;
+ * ERR_MOVED when the directory is not where it was: nobody would find them at the next start. */
 NODISCARD enum err directory_sync(struct directory *d, const struct store_sys *sys,
                                   unsigned failures_before);
 
@@ -66,8 +70,18 @@ struct store {
     uint64_t reserve_bytes;
     struct directory uploads;
     struct directory shards[SHARD_COUNT];
-    unsigned shard_n; /* initialised */
+    unsigned shard_n;     /* initialised */
+    pthread_mutex_t lock; /* guards what follows */
+    enum err condition;   /* store_condition */
+    char failure[128];
 };
+
+/* Notes that `what` failed with this errno, for store_condition and the log; returns its code. */
+enum err store_failed(struct store *s, const char *what, int errnum);
+/* The same for directory_sync. Returns e. */
+enum err store_directory_failed(struct store *s, const struct directory *d, enum err e);
+/* Notes that something was made durable. */
+void store_works(struct store *s);
 
 /* store_open with other system calls. */
 NODISCARD enum err store_open_with(struct store **ret, str dir, const struct store_sys *sys,

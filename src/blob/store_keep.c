@@ -80,7 +80,8 @@ enum err store_blob_quarantine(struct store *s, str key)
         return errno == ENOENT ? OK : err_from_errno(errno);
     if (s->sys->fsync(to) != 0)
         return err_from_errno(errno);
-    return directory_sync(from, s->sys, failures);
+    e = directory_sync(from, s->sys, failures);
+    return e ? store_directory_failed(s, from, e) : OK;
 }
 
 enum err store_quarantine_write(struct store *s, const char *name, str bytes)

@@ -46,7 +46,7 @@ static enum err cut(struct store_upload *u, uint64_t size_bytes)
     if (u->size_bytes < size_bytes)
         return ERR_SIZE_INVALID;
     if (u->store->sys->ftruncate(u->fd, (off_t)size_bytes) != 0)
-        return err_from_errno(errno);
+        return store_failed(u->store, "ftruncate", errno);
     u->size_bytes = size_bytes;
     u->dirty = true;
     return OK;
@@ -79,10 +79,14 @@ enum err store_upload_open(struct store *s, str uuid, uint64_t offset, struct st
         u->entry_failures = directory_failures(&s->uploads);
         u->fd = openat(s->uploads.fd, u->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | create, 0600);
         u->dirty = offset == 0;
-        if (u->fd < 0)
-            e = err_from_errno(errno);
-        else
+        if (u->fd >= 0)
             e = offset ? resume(u, offset) : OK;
+        else if (!create)
+            e = err_from_errno(errno);
+        else if (errno == ENOENT) /* no file can be made in a directory that was removed */
+            e = store_directory_failed(s, &s->uploads, ERR_MOVED);
+        else
+            e = store_failed(s, "open of an upload", errno);
     }
     if (e) {
         store_upload_close(u);
@@ -125,7 +129,7 @@ static enum err write_back(struct store_upload *u)
                                  SYNC_FILE_RANGE_WAIT_BEFORE);
     u->flushed = end;
     if (r != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
-        return poison(u, err_from_errno(errno));
+        return poison(u, store_failed(u->store, "sync_file_range", errno));
     return OK;
 }
 
@@ -141,11 +145,8 @@ enum err store_upload_write(struct store_upload *u, uint64_t offset, str bytes)
         ssize_t n = u->store->sys->pwrite(u->fd, bytes.p, bytes.n, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0) {
-            e = n < 0 ? err_from_errno(errno) : ERR_IO;
-            metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
-            return e;
-        }
+        if (n <= 0)
+            return store_failed(u->store, "write", n < 0 ? errno : EIO);
         bytes = str_skip(bytes, (size_t)n);
         offset += (uint64_t)n;
         if (offset > u->size_bytes)
@@ -186,13 +187,11 @@ static enum err sync_content(struct store_upload *u, uint64_t size_bytes)
         return OK;
     uint64_t begin_us = clock_mono_us();
     if (u->store->sys->fdatasync(u->fd) != 0) {
-        e = poison(u, err_from_errno(errno));
+        e = poison(u, store_failed(u->store, "fdatasync", errno));
         metric_add_at(METRIC_STORE_FAILURES, SYNC_FILE, 1);
-        metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
         return e;
     }
     metric_observe_at(METRIC_SYNC_TIME, SYNC_FILE, clock_mono_us() - begin_us);
-    metric_set_at(METRIC_UNREADY, UNREADY_STORE, 0);
     u->dirty = false;
     return OK;
 }
@@ -202,9 +201,11 @@ enum err store_upload_sync(struct store_upload *u, uint64_t size_bytes)
     enum err e = sync_content(u, size_bytes);
     if (e || u->entry_durable)
         return e;
-    if ((e = directory_sync(&u->store->uploads, u->store->sys, u->entry_failures)))
-        return poison(u, e);
+    struct directory *uploads = &u->store->uploads;
+    if ((e = directory_sync(uploads, u->store->sys, u->entry_failures)))
+        return poison(u, store_directory_failed(u->store, uploads, e));
     u->entry_durable = true;
+    store_works(u->store);
     return OK;
 }
 
@@ -223,11 +224,13 @@ enum err store_upload_publish(struct store_upload *u, uint64_t size_bytes, char 
     struct directory *shard = &s->shards[fresh[0]];
     unsigned failures = directory_failures(shard);
     if (s->sys->linkat(s->uploads.fd, u->name, shard->fd, name, 0) != 0)
-        return err_from_errno(errno);
+        return errno == ENOENT ? store_directory_failed(s, shard, ERR_MOVED)
+                               : store_failed(s, "link", errno);
     if ((e = directory_sync(shard, s->sys, failures))) {
         unlinkat(shard->fd, name, 0);
-        return poison(u, e);
+        return poison(u, store_directory_failed(s, shard, e));
     }
+    store_works(s);
     metric_add(METRIC_BLOBS_STORED, 1);
     metric_add(METRIC_BLOB_BYTES_STORED, size_bytes);
     memcpy(key, name, STORE_KEY_LEN);
@@ -240,6 +243,6 @@ enum err store_upload_discard(struct store *s, str uuid)
     if (!store_upload_name(uuid, name))
         return ERR_NOT_FOUND;
     if (unlinkat(s->uploads.fd, name, 0) != 0 && errno != ENOENT)
-        return err_from_errno(errno);
+        return store_failed(s, "unlink", errno);
     return OK;
 }

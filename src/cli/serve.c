@@ -289,9 +289,12 @@ static int run(struct serving *s)
         http_server_drain(s->server, s->conf.shutdown_grace_ms);
     }
     close_all(s);
+    const char *advice = e == ERR_DB_CORRUPT ? "; \"berth fsck\" tells what is left, \"berth "
+                                               "restore\" brings a backup back"
+                                             : "";
     if (e)
-        fprintf(stderr, "berth: %.*s\n",
-                STR_ARG(s->why.message.n ? s->why.message : str_from(err_text(e))));
+        fprintf(stderr, "berth: %.*s%s\n",
+                STR_ARG(s->why.message.n ? s->why.message : str_from(err_text(e))), advice);
     else
         LOG(INFO, "stopped");
     return e ? 1 : 0;

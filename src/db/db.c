@@ -1,3 +1,4 @@
+#include "base/metrics.h"
 #include "db/db_driver.h"
 #include "db/db_writer.h"
 
@@ -18,11 +19,16 @@ struct db {
     struct db_conn *readers; /* setup.readers_n */
     struct db_writer writer;
     bool reading_only; /* the writer was never started */
+    atomic_bool damaged;
 };
 
 enum err db_conn_fail(struct db_conn *conn, enum err e, const char *text)
 {
     snprintf(conn->error, sizeof conn->error, "%s", text);
+    if (e == ERR_DB_CORRUPT && conn->damaged) {
+        atomic_store(conn->damaged, true);
+        metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, 1);
+    }
     return e;
 }
 
@@ -61,10 +67,11 @@ static struct db *db_new(const struct db_setup *setup)
         return NULL;
     db->setup = *setup;
     db->setup.dir = arena_str(&db->arena, setup->dir);
-    db->writer_conn = (struct db_conn){.setup = &db->setup, .writer = true};
+    db->writer_conn =
+        (struct db_conn){.setup = &db->setup, .damaged = &db->damaged, .writer = true};
     db->readers = ARENA_ARRAY(&db->arena, setup->readers_n, struct db_conn);
     for (unsigned i = 0; i < setup->readers_n; i++)
-        db->readers[i].setup = &db->setup;
+        db->readers[i] = (struct db_conn){.setup = &db->setup, .damaged = &db->damaged};
     return db;
 }
 
@@ -175,6 +182,14 @@ str db_writer_error_text(struct db *db, struct arena *a)
     str text = arena_str(a, str_from(db->writer.error));
     pthread_mutex_unlock(&db->writer.lock);
     return text;
+}
+
+struct db_condition db_condition(struct db *db)
+{
+    pthread_mutex_lock(&db->writer.lock);
+    struct db_condition condition = {atomic_load(&db->damaged), db->writer.trouble};
+    pthread_mutex_unlock(&db->writer.lock);
+    return condition;
 }
 
 struct db_counters db_counters(struct db *db)

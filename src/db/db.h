@@ -148,14 +148,27 @@ uint64_t db_queued(struct db *db);
  * reactor). It connects with its first statement, whose cursor shows when that fails. */
 struct db_conn *db_reader(struct db *db, int index);
 
+/* How the database is, for who is asked whether the registry can serve. */
+struct db_condition {
+    /* Damage was met. Nothing is written any more until the next start, since writing could spread
+     * it (db_tx: ERR_DB_CORRUPT); reading goes on where it can. */
+    bool damaged;
+    /* OK, or why the last transaction that wrote could not be begun or committed. While there are
+     * no jobs the writer tries by itself, so that this does not outlive its cause. */
+    enum err writing;
+};
+/* Any thread. */
+struct db_condition db_condition(struct db *db);
+
 /* Runs fn on the writer inside a transaction and returns when it is durable (FULL) or failed.
  * Blocks; call from workers, never from inside an fn. fn touches only its connection and arg, may
  * run several times, on any thread, and evaluates every precondition inside; it is short (1,000
  * rows, 5 ms). When it returns an error its changes alone are rolled back (savepoint) and db_tx
  * returns that error; outputs it wrote through arg count only after OK. Jobs of several threads
- * share one commit. Beside fn's own errors: ERR_NO_SPACE, ERR_IO (nothing is known to be durable),
- * ERR_DB_CORRUPT, ERR_CONSTRAINT (a deferred one), ERR_BUSY, and ERR_SHUTTING_DOWN once db_close
- * has begun. */
+ * share one commit. Beside fn's own errors: ERR_IO and ERR_DB_CORRUPT (whether it happened is not
+ * known, and may turn out otherwise after the next start); ERR_NO_SPACE, ERR_PERMISSION, ERR_MOVED
+ * (another file stands where the database's was), ERR_CONSTRAINT (a deferred one), ERR_BUSY
+ * (another program writes), and ERR_SHUTTING_DOWN once db_close has begun: it did not happen. */
 typedef enum err db_tx_fn(struct db_conn *conn, void *arg);
 NODISCARD enum err db_tx(struct db *db, db_tx_fn *fn, void *arg);
 

@@ -13,6 +13,8 @@
 #include "db/db.h"
 #include "db/embed.h"
 
+#include <stdatomic.h>
+
 enum { DB_ERROR_MAX = 256 };
 
 struct db_driver;
@@ -37,8 +39,10 @@ struct db_setup {
 
 struct db_conn {
     const struct db_setup *setup;
+    atomic_bool *damaged; /* of the db: set once a connection met damage */
     struct db_link *link; /* NULL: not connected yet */
     bool writer;
+    bool wrote;               /* the transaction that was committed last changed something */
     unsigned cursors_n;       /* open now */
     unsigned snapshot_n;      /* depth of db_snapshot_begin */
     char error[DB_ERROR_MAX]; /* last failure's text, NUL-terminated */
@@ -58,7 +62,8 @@ struct db_driver {
 
     /* A writer's transaction excludes other writers; a reader's sees one state. */
     enum err (*begin)(struct db_conn *conn);
-    /* OK only when all is durable. On failure the transaction may or may not be open. */
+    /* OK only when all is durable. ERR_IO, ERR_DB_CORRUPT: perhaps it is. On failure the
+     * transaction may or may not be open. */
     enum err (*commit)(struct db_conn *conn);
     /* Ends the transaction if there is one. */
     void (*rollback)(struct db_conn *conn);
@@ -89,11 +94,13 @@ struct db_driver {
     /* Called by the writer between transactions: after each commit, and with `idle` when no job
      * came for setup->idle_ms. True: call again when idle. */
     bool (*maintain)(struct db_conn *writer, bool idle);
+    /* Commits something that changes nothing, to learn whether that can be done. Does not wait. */
+    enum err (*probe)(struct db_conn *writer);
 };
 
 extern const struct db_driver db_driver_sqlite;
 
-/* Records text for db_error_text and returns e. */
+/* Records text for db_error_text, and that there is damage, and returns e. */
 enum err db_conn_fail(struct db_conn *conn, enum err e, const char *text);
 
 /* db_open for any setup. `setup` is copied; what it points to, but for dir, must outlive the db. */

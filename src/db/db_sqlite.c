@@ -25,7 +25,10 @@
 #define WAL_KEPT_BYTES "16777216"
 
 enum {
-    BUSY_MS = 5000,       /* only strangers (the sqlite3 shell) can make us wait */
+    /* Only strangers (the sqlite3 shell) can make us wait. Who holds the lock for longer than that
+     * is not waited for each time: reads need the workers that would wait. */
+    BUSY_MS = 2000,
+    BUSY_AGAIN_MS = 20,
     WAL_BIG_PAGES = 8192, /* when idle, a WAL beyond this is cut to nothing */
 };
 
@@ -64,6 +67,9 @@ struct db_link {
     int wal_pages;               /* written to it */
     int wal_next_pages;          /* at this many, checkpoint though busy */
     bool wal_pending;            /* some of them are not in the database file yet */
+    bool locked;                 /* the last transaction met a stranger's lock */
+    int64_t changes_before;      /* sqlite3_total_changes64 when the transaction began */
+    struct sqlite_guard guard;   /* the writer's */
     struct db_stmt statements[]; /* setup->statement_n */
 };
 
@@ -125,6 +131,11 @@ enum err sqlite_fail(struct db_conn *conn)
 
 /* Connections. */
 
+struct sqlite_guard *sqlite_guard_of(struct db_conn *conn)
+{
+    return &conn->link->guard;
+}
+
 sqlite3 *sqlite_handle(const struct db_conn *conn)
 {
     return conn->link->db;
@@ -181,6 +192,7 @@ static void disconnect(struct db_conn *conn)
     for (size_t i = 0; i < CONTROL_COUNT; i++)
         sqlite3_finalize(link->control[i]);
     sqlite3_close(link->db); /* the last one checkpoints and removes the WAL */
+    sqlite_guard_release(&link->guard);
     free(link);
     conn->link = NULL;
 }
@@ -228,12 +240,58 @@ static enum err control(struct db_conn *conn, enum control which)
 
 static enum err begin(struct db_conn *conn)
 {
-    return control(conn, conn->writer ? CONTROL_BEGIN_WRITE : CONTROL_BEGIN_READ);
+    struct db_link *link = conn->link;
+    if (!conn->writer)
+        return control(conn, CONTROL_BEGIN_READ);
+    enum err e = sqlite_guard_check(&link->guard, conn);
+    if (e)
+        return e;
+    sqlite3_busy_timeout(link->db, link->locked ? BUSY_AGAIN_MS : BUSY_MS);
+    e = control(conn, CONTROL_BEGIN_WRITE);
+    link->locked = e == ERR_BUSY;
+    link->changes_before = sqlite3_total_changes64(link->db);
+    return e;
+}
+
+/* Where the log holds the whole transaction, it may come back when the log is next read from its
+ * start, whatever kept it from being acknowledged: a failed sync, an index of the log that could
+ * not grow. Only what is known to come before that is known not to have happened. */
+static enum err commit_failure(struct db_conn *conn, enum err e)
+{
+    int code = sqlite3_extended_errcode(conn->link->db) & 0xff;
+    bool known = code == SQLITE_FULL || code == SQLITE_BUSY || code == SQLITE_CONSTRAINT;
+    return known || e == ERR_DB_CORRUPT ? e : ERR_IO;
 }
 
 static enum err commit(struct db_conn *conn)
 {
-    return control(conn, CONTROL_COMMIT);
+    struct db_link *link = conn->link;
+    bool wrote = sqlite3_total_changes64(link->db) != link->changes_before;
+    if (wrote && link->guard.foreign_log)
+        return link->guard.foreign_error;
+    enum err e = control(conn, CONTROL_COMMIT);
+    if (e)
+        return commit_failure(conn, e);
+    conn->wrote |= wrote;
+    return wrote && sqlite_guard_check(&link->guard, conn) ? ERR_IO : OK;
+}
+
+/* The number is there already; its page is written all the same. */
+static enum err probe(struct db_conn *conn)
+{
+    struct db_link *link = conn->link;
+    enum err e = sqlite_guard_check(&link->guard, conn);
+    if (!e && link->guard.foreign_log)
+        e = link->guard.foreign_error;
+    if (e)
+        return e;
+    char sql[64];
+    unsigned version = 0;
+    while (conn->setup->migrations[version].name)
+        version++;
+    snprintf(sql, sizeof sql, "PRAGMA user_version=%u", version);
+    sqlite3_busy_timeout(link->db, BUSY_AGAIN_MS);
+    return sqlite3_exec(link->db, sql, NULL, NULL, NULL) ? sqlite_fail(conn) : OK;
 }
 
 static bool in_transaction(struct db_conn *conn)
@@ -427,4 +485,5 @@ const struct db_driver db_driver_sqlite = {
     .version = sqlite3_libversion,
     .sizes = sizes,
     .maintain = maintain,
+    .probe = probe,
 };

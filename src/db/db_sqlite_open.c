@@ -146,6 +146,11 @@ static enum err migrate(struct opening *o, int64_t version)
     enum err e = refuse_newer(o, version);
     if (!e)
         e = use_wal(o);
+    if (!e) {
+        sqlite_guard_start(sqlite_guard_of(o->conn), o->conn);
+        if (version < newest && sqlite_guard_of(o->conn)->foreign_log)
+            e = fail(o, "cannot copy the log into the database");
+    }
     while (!e && version < newest) {
         const struct embedded_file *file = &files[version++];
         e = migrate_one(o, file, version);
@@ -159,10 +164,13 @@ static enum err check_statement(struct opening *o, const struct db_statement *ro
     sqlite3_stmt *s = NULL;
     const char *rest = NULL;
     enum err e = OK;
-    if (sqlite3_prepare_v2(sqlite_handle(o->conn), row->sql, -1, &s, &rest))
-        e = error_set(o->a, o->why, ERR_DB, "statement %s: %s", row->name,
-                      sqlite3_errmsg(sqlite_handle(o->conn)));
-    else if (!s || rest[strspn(rest, " ;\n")])
+    if (sqlite3_prepare_v2(sqlite_handle(o->conn), row->sql, -1, &s, &rest)) {
+        /* Its version says that all tables are there. */
+        const char *text = sqlite3_errmsg(sqlite_handle(o->conn));
+        bool missing = strncmp(text, "no such ", strlen("no such ")) == 0;
+        e = error_set(o->a, o->why, missing ? ERR_DB_CORRUPT : sqlite_fail(o->conn),
+                      "%s: statement %s: %s", o->path, row->name, text);
+    } else if (!s || rest[strspn(rest, " ;\n")])
         e = error_set(o->a, o->why, ERR_DB, "statement %s: is not one statement", row->name);
     for (int i = 1; !e && i <= sqlite3_bind_parameter_count(s); i++) {
         const char *name = sqlite3_bind_parameter_name(s, i);

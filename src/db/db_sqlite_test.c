@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -91,8 +92,77 @@ static void a_damaged_file_is_told(void)
     while (db_next(&c))
         ;
     CHECK_INT(c.err, ERR_DB_CORRUPT);
+    CHECK(str_contains(db_error_text(db_reader(db, 0), &a), STR("malformed")));
+    CHECK(db_condition(db).damaged);
+    CHECK_INT(db_tx(db, fixture_add, named("one")), ERR_DB_CORRUPT);
+    db_close(db);
+
+    db = fixture_open(&setup);
+    CHECK(!db_condition(db).damaged);
     CHECK_INT(db_tx(db, fixture_add, named("one")), ERR_DB_CORRUPT);
     CHECK(str_contains(db_writer_error_text(db, &a), STR("malformed")));
+    CHECK(db_condition(db).damaged);
+    db_close(db);
+}
+
+/* Damage that one connection met keeps all from writing, also where the file is whole. */
+static void damage_ends_writing(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    struct db *db = fixture_open(&setup);
+    CHECK_INT(db_tx(db, fixture_add, named("one")), OK);
+    db_conn_fail(db_reader(db, 0), ERR_DB_CORRUPT, "seen by a reader");
+    CHECK_INT(db_tx(db, fixture_add, named("two")), ERR_DB_CORRUPT);
+    CHECK_INT(fixture_count(db), 1);
+    db_close(db);
+}
+
+/* Writes go to files that names lead to, or not at all. */
+static void moved_files_are_not_written(void)
+{
+    static const char *const names[] = {"berth.db", "berth.db-wal", "berth.db-shm"};
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    setup.idle_ms = 1;
+    struct db *db = fixture_open(&setup);
+    CHECK_INT(db_tx(db, fixture_add, named("before")), OK);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *from = arena_printf(&a, "%.*s/%s", STR_ARG(setup.dir), names[i]).p;
+        const char *to = arena_printf(&a, "%s.away", from).p;
+        CHECK(rename(from, to) == 0);
+        CHECK_INT(db_tx(db, fixture_add, named("lost")), ERR_MOVED);
+        CHECK(str_contains(db_writer_error_text(db, &a), str_from(names[i])));
+        CHECK_INT(db_condition(db).writing, ERR_MOVED);
+        CHECK(rename(to, from) == 0);
+        /* The writer finds out by itself. */
+        while (db_condition(db).writing)
+            sched_yield();
+        CHECK_INT(db_tx(db, fixture_add, named(names[i])), OK);
+    }
+    CHECK_INT(fixture_count(db), 4);
+    db_close(db);
+}
+
+/* A stranger's lock is waited for once, not by everyone. */
+static void a_stranger_writes(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    setup.idle_ms = 1;
+    struct db *db = fixture_open(&setup);
+    sqlite3 *stranger = NULL;
+    CHECK(!sqlite3_open(arena_printf(&a, "%.*s/berth.db", STR_ARG(setup.dir)).p, &stranger));
+    CHECK(!sqlite3_exec(stranger, "BEGIN IMMEDIATE", NULL, NULL, NULL));
+    for (int i = 0; i < 20; i++)
+        CHECK_INT(db_tx(db, fixture_add, named("refused")), ERR_BUSY);
+    CHECK_INT(db_condition(db).writing, ERR_BUSY);
+    CHECK_INT(fixture_count(db), 0);
+    CHECK(!sqlite3_exec(stranger, "ROLLBACK", NULL, NULL, NULL));
+    while (db_condition(db).writing)
+        sched_yield();
+    CHECK_INT(db_tx(db, fixture_add, named("one")), OK);
+    sqlite3_close(stranger);
     db_close(db);
 }
 
@@ -136,5 +206,8 @@ static void an_idle_writer_checkpoints_beside_readers(void)
 TESTS({"the store is private, durable and strict", the_store_is_private_durable_and_strict},
       {"a killed process loses nothing", a_killed_process_loses_nothing},
       {"a damaged file is told", a_damaged_file_is_told},
+      {"damage ends writing", damage_ends_writing},
+      {"moved files are not written", moved_files_are_not_written},
+      {"a stranger writes", a_stranger_writes},
       {"a busy writer checkpoints", a_busy_writer_checkpoints},
       {"an idle writer checkpoints beside readers", an_idle_writer_checkpoints_beside_readers})

@@ -9,7 +9,9 @@
  * jobs with it (also failures: they were reached by looking at changes that never came to be), and
  * the jobs are run again one by one, so that only the culprit fails. The exception is a commit
  * that failed in the disk or on a damaged file: after a failed fsync nobody knows what is stored,
- * and doing it again would turn that into an acknowledgement. All jobs then fail. */
+ * and doing it again would turn that into an acknowledgement. All jobs then fail.
+ *
+ * Once damage was met, in reading or writing, no transaction is begun any more. */
 #include "db/db_writer.h"
 
 #include "base/clock.h"
@@ -52,6 +54,22 @@ static struct db_job *pop(struct db_writer *w)
     return job;
 }
 
+/* Not the job's own verdict, but what keeps any job from being done. */
+static bool is_trouble(enum err e)
+{
+    return e == ERR_IO || e == ERR_NO_SPACE || e == ERR_NO_FILES || e == ERR_PERMISSION ||
+           e == ERR_MOVED || e == ERR_BUSY || e == ERR_OVERLOADED || e == ERR_DB ||
+           e == ERR_DB_CORRUPT;
+}
+
+static enum err begin(struct db_conn *conn)
+{
+    if (atomic_load(conn->damaged))
+        return db_conn_fail(conn, ERR_DB_CORRUPT,
+                            "damage was met before: nothing is written until the next start");
+    return conn->setup->driver->begin(conn);
+}
+
 /* Sets job->err to the job's own verdict. Fails only when the transaction is lost. */
 static enum err run_job(struct db_conn *conn, struct db_job *job)
 {
@@ -69,7 +87,7 @@ static enum err run_job(struct db_conn *conn, struct db_job *job)
 static enum err run_alone(struct db_conn *conn, struct db_job *job)
 {
     const struct db_driver *driver = conn->setup->driver;
-    enum err e = driver->begin(conn);
+    enum err e = begin(conn);
     if (!e)
         e = run_job(conn, job);
     if (!e)
@@ -79,6 +97,23 @@ static enum err run_alone(struct db_conn *conn, struct db_job *job)
     return e ? e : job->err;
 }
 
+static void set_trouble(struct db_writer *w, enum err e)
+{
+    w->trouble = e;
+    metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, e != OK);
+}
+
+/* What the group tells of the database: the last trouble, or that there is none; nothing when it
+ * changed nothing. */
+static void note_trouble(struct db_writer *w, const struct group *group)
+{
+    enum err trouble = OK;
+    for (const struct db_job *job = group->head; job; job = job->next)
+        trouble = is_trouble(job->err) ? job->err : trouble;
+    if (trouble || w->conn->wrote)
+        set_trouble(w, trouble);
+}
+
 static void finish(struct db_writer *w, struct group *group, struct db_counters done)
 {
     metric_observe(METRIC_DB_COMMIT_JOBS, group->n);
@@ -86,6 +121,7 @@ static void finish(struct db_writer *w, struct group *group, struct db_counters 
     w->counters.commits += done.commits;
     w->counters.retries += done.retries;
     w->counters.jobs += group->n;
+    note_trouble(w, group);
     memcpy(w->error, w->conn->error, sizeof w->error);
     pthread_mutex_unlock(&w->lock);
     for (struct db_job *job = group->head, *next; job; job = next) {
@@ -94,13 +130,8 @@ static void finish(struct db_writer *w, struct group *group, struct db_counters 
     }
 }
 
-/* /readyz goes by it. Errors of single jobs say nothing about the database. */
-static void note_health(enum err e, const struct db_counters *done)
+static void count_group(enum err e, const struct db_counters *done)
 {
-    if (done->commits)
-        metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, 0);
-    else if (e && e != ERR_CONSTRAINT && e != ERR_BUSY)
-        metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, 1);
     if (e)
         metric_add(METRIC_DB_FAILURES, 1);
     metric_add(METRIC_DB_COMMITS, done->commits);
@@ -114,7 +145,8 @@ static void run_group(struct db_writer *w)
     struct group group = {.tail = &group.head};
     struct db_counters done = {0};
 
-    enum err e = driver->begin(conn);
+    conn->wrote = false;
+    enum err e = begin(conn);
     bool retry = !e;
     for (struct db_job *job = pop(w); job; job = group.n < GROUP_MAX ? pop(w) : NULL) {
         *group.tail = job;
@@ -142,7 +174,7 @@ static void run_group(struct db_writer *w)
             done.commits += retry && !job->err;
         }
     }
-    note_health(e, &done);
+    count_group(e, &done);
     finish(w, &group, done);
 }
 
@@ -166,21 +198,34 @@ static bool wait_for_jobs(struct db_writer *w, bool upkeep, bool *stop)
     return jobs;
 }
 
+/* True: call again when idle. */
+static bool idle(struct db_writer *w)
+{
+    const struct db_driver *driver = w->conn->setup->driver;
+    bool again = driver->maintain(w->conn, true);
+    enum err trouble = w->trouble; /* no other thread writes it */
+    if (atomic_load(w->conn->damaged))
+        trouble = ERR_DB_CORRUPT;
+    else if (trouble)
+        trouble = driver->probe(w->conn);
+    pthread_mutex_lock(&w->lock);
+    w->counters.upkeep++;
+    set_trouble(w, trouble);
+    memcpy(w->error, w->conn->error, sizeof w->error);
+    pthread_mutex_unlock(&w->lock);
+    return again || trouble;
+}
+
 static void *writer_main(void *arg)
 {
     struct db_writer *w = arg;
-    const struct db_driver *driver = w->conn->setup->driver;
     bool upkeep = true, stop = false;
     while (!stop) {
         if (wait_for_jobs(w, upkeep, &stop)) {
             run_group(w);
-            upkeep = driver->maintain(w->conn, false);
+            upkeep = w->conn->setup->driver->maintain(w->conn, false) || w->trouble;
         } else if (!stop) {
-            upkeep = driver->maintain(w->conn, true);
-            pthread_mutex_lock(&w->lock);
-            w->counters.upkeep++;
-            memcpy(w->error, w->conn->error, sizeof w->error);
-            pthread_mutex_unlock(&w->lock);
+            upkeep = idle(w);
         }
     }
     return NULL;

@@ -17,6 +17,7 @@ struct db_writer {
     struct db_job *head, **tail;
     bool sleeping, stopping;
     struct db_counters counters;
+    enum err trouble; /* db_condition.writing */
     char error[DB_ERROR_MAX];
 };
 

@@ -199,10 +199,10 @@ static const char *verdict_text(enum err verdict)
 static enum err condemn(struct scrub *s, const struct row *row, enum err verdict)
 {
     ARENA_CLEANUP struct arena a = {0};
-    bool marked;
+    bool marked = false;
     str key = str_make(row->key, STORE_KEY_LEN);
     enum err e = blob_quarantine(s->config.db, s->config.store, row->id, key, &marked);
-    if (e || !marked)
+    if (!marked)
         return e;
     uint64_t damaged;
     enum err uncounted = blob_damaged_count(s->config.reader, &damaged);
@@ -211,7 +211,7 @@ static enum err condemn(struct scrub *s, const struct row *row, enum err verdict
     LOG(ERROR, "blob_damaged", log_str("digest", digest_text(&a, &row->digest)),
         log_int("bytes", (int64_t)row->size_bytes), log_str("file", key),
         log_cstr("reason", verdict_text(verdict)));
-    return OK;
+    return e; /* the file may still be where it was: nobody reads it there */
 }
 
 static enum err check_row(struct scrub *s, const struct row *row)

@@ -18,7 +18,8 @@ bool blob_verify_condemns(enum err e);
 
 /* Marks the blob, if it still has this file, and moves the file to quarantine. From then on reads
  * and mounts answer as if it was not there, and a push of the content repairs it. *marked false:
- * the row is gone or has another file by now, or is marked already. */
+ * the row is gone or has another file by now, or is marked already. true with an error: marked, but
+ * the file could not be moved. */
 NODISCARD enum err blob_quarantine(struct db *db, struct store *store, int64_t blob, str key,
                                    bool *marked);
 

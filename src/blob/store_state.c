@@ -1,0 +1,82 @@
+/* What is known of the disk below the file store: whether changes to it succeed. */
+#include "base/metrics.h"
+#include "blob/store_file.h"
+
+#include <stdio.h>
+
+enum err store_failed(struct store *s, const char *what, int errnum)
+{
+    char text[64];
+    enum err e = err_from_errno(errnum);
+    pthread_mutex_lock(&s->lock);
+    s->condition = e;
+    metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
+    snprintf(s->failure, sizeof s->failure, "%s: %s", what, strerror_r(errnum, text, sizeof text));
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+enum err store_directory_failed(struct store *s, const struct directory *d, enum err e)
+{
+    pthread_mutex_lock(&s->lock);
+    s->condition = e;
+    metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
+    snprintf(s->failure, sizeof s->failure,
+             e == ERR_MOVED ? "%s is not the directory any more that the server has open"
+                            : "fsync of %s failed, now or a moment ago",
+             d->name);
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+void store_works(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->condition = OK;
+    metric_set_at(METRIC_UNREADY, UNREADY_STORE, 0);
+    pthread_mutex_unlock(&s->lock);
+}
+
+enum err store_condition(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    enum err e = s->condition;
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+static enum err check_places(struct store *s)
+{
+    for (unsigned i = 0; i < s->shard_n; i++) {
+        if (!directory_is_in_place(&s->shards[i]))
+            return store_directory_failed(s, &s->shards[i], ERR_MOVED);
+    }
+    return OK;
+}
+
+enum err store_probe(struct store *s)
+{
+    struct store_upload *u;
+    uint8_t id[16];
+    char text[UUID_LEN];
+    uuid_new(id);
+    str uuid = uuid_format(id, text);
+    enum err e = store_upload_open(s, uuid, 0, &u);
+    if (!e) {
+        e = store_upload_write(u, 0, STR("probe"));
+        if (!e)
+            e = store_upload_sync(u, store_upload_size(u));
+        store_upload_close(u);
+        enum err discarded = store_upload_discard(s, uuid);
+        e = e ? e : discarded;
+    }
+    return e ? e : check_places(s);
+}
+
+str store_error_text(struct store *s, struct arena *a)
+{
+    pthread_mutex_lock(&s->lock);
+    str text = arena_str(a, str_from(s->failure));
+    pthread_mutex_unlock(&s->lock);
+    return text;
+}
