@@ -11,6 +11,7 @@ import pytest
 from lib.server import PASSWORD, ROOT
 
 TOOLS = ROOT / "build" / "tools" / "bin"
+REGISTRY = "registry.test"  # ::1 for the dockerd of the tests
 VERSIONS = ROOT / "tools" / "clients" / "versions"
 
 # Of Debian's packages, and how to ask each for its version. Debian's docker is meant, not another.
