@@ -2,6 +2,7 @@
 #include "base/metrics.h"
 #include "blob/store_file.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,13 +30,14 @@ unsigned directory_failures(struct directory *d)
     return failures;
 }
 
-bool directory_is_in_place(const struct directory *d)
+enum err directory_check(const struct directory *d)
 {
     struct stat here, there;
     if (d->parent_fd < 0)
-        return true;
-    return fstat(d->fd, &here) == 0 && fstatat(d->parent_fd, d->name, &there, 0) == 0 &&
-           here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+        return OK;
+    if (fstat(d->fd, &here) != 0 || fstatat(d->parent_fd, d->name, &there, 0) != 0)
+        return errno == EACCES ? ERR_PERMISSION : ERR_MOVED;
+    return here.st_ino == there.st_ino && here.st_dev == there.st_dev ? OK : ERR_MOVED;
 }
 
 enum err directory_sync(struct directory *d, const struct store_sys *sys, unsigned failures_before)
@@ -64,5 +66,5 @@ enum err directory_sync(struct directory *d, const struct store_sys *sys, unsign
     }
     enum err e = d->failures == failures_before ? OK : ERR_IO;
     pthread_mutex_unlock(&d->lock);
-    return !e && !directory_is_in_place(d) ? ERR_MOVED : e;
+    return e ? e : directory_check(d);
 }

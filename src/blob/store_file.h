@@ -58,9 +58,11 @@ void directory_init(struct directory *d, int fd, int parent_fd, const char *name
 /* Closes the descriptor. */
 void directory_release(struct directory *d);
 unsigned directory_failures(struct directory *d);
-bool directory_is_in_place(const struct directory *d);
-/* Blocks until the entries made before the call are durable. ERR_IO when that cannot be said;
- * ERR_MOVED when the directory is not where it was: nobody would find them at the next start. */
+/* ERR_MOVED when its name leads elsewhere: what is put there would not be found at the next start.
+ * ERR_PERMISSION when that cannot be seen. */
+NODISCARD enum err directory_check(const struct directory *d);
+/* Blocks until the entries made before the call are durable. ERR_IO when that cannot be said,
+ * or what directory_check says. */
 NODISCARD enum err directory_sync(struct directory *d, const struct store_sys *sys,
                                   unsigned failures_before);
 

@@ -21,10 +21,10 @@ enum err store_directory_failed(struct store *s, const struct directory *d, enum
     pthread_mutex_lock(&s->lock);
     s->condition = e;
     metric_set_at(METRIC_UNREADY, UNREADY_STORE, 1);
-    snprintf(s->failure, sizeof s->failure,
-             e == ERR_MOVED ? "%s is not the directory any more that the server has open"
-                            : "fsync of %s failed, now or a moment ago",
-             d->name);
+    snprintf(s->failure, sizeof s->failure, "%s: %s", d->name,
+             e == ERR_MOVED        ? "is not the directory any more that the server has open"
+             : e == ERR_PERMISSION ? "cannot be reached"
+                                   : "fsync failed, now or a moment ago");
     pthread_mutex_unlock(&s->lock);
     return e;
 }
@@ -48,8 +48,9 @@ enum err store_condition(struct store *s)
 static enum err check_places(struct store *s)
 {
     for (unsigned i = 0; i < s->shard_n; i++) {
-        if (!directory_is_in_place(&s->shards[i]))
-            return store_directory_failed(s, &s->shards[i], ERR_MOVED);
+        enum err e = directory_check(&s->shards[i]);
+        if (e)
+            return store_directory_failed(s, &s->shards[i], e);
     }
     return OK;
 }
