@@ -23,9 +23,10 @@ void h2_terminate(struct h2 *h, uint32_t code)
     (void)nghttp2_session_terminate_session(h->session, code);
 }
 
-void h2_drain_end(struct h2 *h)
+/* Sent before anything else is taken in: what it does not name was not worked on. */
+static void say_last(struct h2 *h)
 {
-    if (!h->draining || h->final || h->ending)
+    if (!h->noticed || h->final || h->ending)
         return;
     h->final = true;
     (void)nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
@@ -41,8 +42,7 @@ void h2_drain(struct conn *c)
     if (h->draining || h->ending)
         return;
     h->draining = true;
-    (void)nghttp2_submit_shutdown_notice(h->session);
-    (void)nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL);
+    (void)nghttp2_submit_shutdown_notice(h->session); /* h2_session.c sends the PING behind it */
     conn_set_timer(c, H2_NOTICE_MS);
     conn_run(c);
 }
@@ -147,22 +147,14 @@ void h2_shared_free(struct h2_shared *s)
 
 /* Input. */
 
-/* What nghttp2 found wrong. Where it did not say so to the client itself, we do. */
+/* What nghttp2 found wrong. Where it did not say so to the client itself, we do. Its fixed versions
+ * have bounds of their own, on continuations among others. */
 static void refuse_input(struct h2 *h, ssize_t error)
 {
-    switch (error) {
-    case NGHTTP2_ERR_FLOODED:
-        metric_limit(LIMIT_HTTP2_QUEUE);
-        h2_terminate(h, NGHTTP2_ENHANCE_YOUR_CALM);
-        break;
-    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
-        h2_terminate(h, NGHTTP2_PROTOCOL_ERROR);
-        break;
-    default: /* of these Debian's nghttp2 knows more than its version tells: continuations, resets
-              */
-        h2_terminate(h, NGHTTP2_ENHANCE_YOUR_CALM);
-        break;
-    }
+    if (h->continuations >= h->conn->shard->server->config.http2.continuations_max)
+        metric_limit(LIMIT_HTTP2_CONTINUATIONS);
+    h2_terminate(h, error == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR
+                                                          : NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 static void feed(struct conn *c)
@@ -284,6 +276,7 @@ bool h2_run(struct conn *c)
         h2_stream_flush(x);
     }
     hold_input(c);
+    say_last(h);
     if (!h2_output(c, &events))
         return conn_gone(c);
     if (h->out_n == 0 && !nghttp2_session_want_read(h->session) &&
@@ -304,7 +297,7 @@ bool h2_late(struct conn *c)
 {
     struct h2 *h = c->h2;
     if (h->draining) {
-        h2_drain_end(h);
+        h->noticed = true;
     } else if (h->ready) {
         h2_terminate(h, NGHTTP2_NO_ERROR);
     } else {

@@ -43,8 +43,9 @@ struct h2 {
     struct exchange *streams;
     unsigned stream_n;
     bool ready;    /* the client's SETTINGS came */
-    bool draining; /* the first GOAWAY is out */
-    bool final;    /* the last GOAWAY is out */
+    bool draining; /* the first GOAWAY is under way */
+    bool noticed;  /* the client has read it, or had the time */
+    bool final;    /* the last GOAWAY is under way */
     bool ending;   /* nothing more is read; what is queued is sent, then the connection ends */
     bool failed;   /* ending because of an error: the client may still be sending */
 
@@ -91,8 +92,6 @@ void h2_free(struct h2 *h);
 void h2_shared_free(struct h2_shared *s);
 /* Ends the connection with GOAWAY; an error but for NGHTTP2_NO_ERROR. */
 void h2_terminate(struct h2 *h, uint32_t code);
-/* The last GOAWAY of a drain. */
-void h2_drain_end(struct h2 *h);
 
 /* h2_session.c: what nghttp2 tells, and the bounds on it */
 

@@ -1,9 +1,9 @@
 /* What nghttp2 tells of a connection's frames, and the bounds on frames.
  *
  * Frames that carry no work are bounded by http2.control_frames in ten seconds: PING, SETTINGS,
- * PRIORITY, WINDOW_UPDATE, tiny DATA and whatever else is neither request nor body. Work that was
- * done pays for them, since a client that reads fast opens its windows often. A connection that
- * passes a bound gets GOAWAY with ENHANCE_YOUR_CALM. */
+ * PRIORITY, WINDOW_UPDATE, RST_STREAM and tiny DATA. Work that was done pays for them, since a
+ * client that reads fast opens its windows often. A connection that passes a bound gets GOAWAY with
+ * ENHANCE_YOUR_CALM. Frames of unknown types nghttp2 skips; they lead to nothing. */
 #include "http/h2.h"
 
 #include <stdlib.h>
@@ -93,6 +93,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     int32_t id = frame->hd.stream_id;
     if (!begins_request(frame))
         return 0;
+    if (h->final)
+        return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
     /* nghttp2 counts streams that are open; those that were reset may still be worked on. */
     if (h->stream_n >= bounds(h)->streams_max) {
         metric_limit(LIMIT_HTTP2_STREAMS);
@@ -146,8 +148,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         h->ready = true;
         break;
     case NGHTTP2_PING:
-        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
-            h2_drain_end(h);
+        h->noticed |= h->draining && frame->hd.flags & NGHTTP2_FLAG_ACK;
         break;
     default:
         break;
@@ -182,6 +183,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
     struct h2 *h = user;
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
         h->ending = h->failed = true;
+    else if (frame->hd.type == NGHTTP2_GOAWAY && h->draining && !h->final)
+        return nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, NULL);
     if (!x || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
         return 0;
     x->answered |= x->h2.state == H2_SEND; /* not with 100 */
@@ -233,6 +236,7 @@ struct h2_shared *h2_shared_new(const struct http2_limits *limits)
     nghttp2_option_set_no_closed_streams(s->option, 1);
     nghttp2_option_set_max_settings(s->option, SETTINGS_ENTRIES_MAX);
     nghttp2_option_set_max_deflate_dynamic_table_size(s->option, TABLE_BYTES);
-    nghttp2_option_set_max_outbound_ack(s->option, limits->queue_max);
+    /* Reading stops at queue_max; what one read can add must not end the connection. */
+    nghttp2_option_set_max_outbound_ack(s->option, limits->queue_max + SCRATCH_BYTES);
     return s;
 }
