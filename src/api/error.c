@@ -43,9 +43,22 @@ static str error_body(struct request *req, const struct error *first, const char
     return arena_str(req->arena, buf_str(&out));
 }
 
-/* What went wrong inside is for the log; the client learns that it did, and the request's id. */
+/* What went wrong inside: nobody expected 500, 507 and a constraint; what answers 503 passes. Being
+ * full, or stopping, is no failure: limits are counted, and the access log has the code. */
+static bool is_failure(enum err e, enum log_level *level)
+{
+    int status = err_status(e);
+    *level = status == 503 ? LOG_WARN : LOG_ERROR;
+    return e == ERR_CONSTRAINT || (status >= 500 && e != ERR_OVERLOADED && e != ERR_SHUTTING_DOWN &&
+                                   e != ERR_NOT_IMPLEMENTED && e != ERR_VERSION);
+}
+
+/* The client learns that something went wrong, and the request's id; the rest is for the log. */
 static void log_failure(struct request *req, enum err e)
 {
+    enum log_level level;
+    if (!is_failure(e, &level) || !log_enabled(level))
+        return;
     const struct app *app = req->app;
     struct db_conn *reader = db_reader(app->db, req->worker);
     str database = {0}, store = {0};
@@ -56,10 +69,16 @@ static void log_failure(struct request *req, enum err e)
         store = store_error_text(app->registry.store, req->arena);
     if (database.n == 0 && reader && (e == ERR_DB || e == ERR_DB_CORRUPT))
         database = db_error_text(reader, req->arena);
-    LOG(ERROR, "request_failed", log_err(e), log_str("request", str_make(req->id, REQUEST_ID_LEN)),
-        log_str("method", method_name(req->method)), log_str("path", req->path),
-        log_str("message", req->error.message), log_str("database", database),
-        log_str("store", store));
+    const struct log_field fields[] = {
+        log_err(e),
+        log_str("request", str_make(req->id, REQUEST_ID_LEN)),
+        log_str("method", req->path.n ? method_name(req->method) : (str){0}),
+        log_str("path", req->path),
+        log_str("message", req->error.message),
+        log_str("database", database),
+        log_str("store", store),
+    };
+    log_event(level, "request_failed", fields, sizeof fields / sizeof *fields);
 }
 
 /* Bounds on a single request; the others are counted where they are met. */
@@ -91,9 +110,7 @@ void error_answer(struct request *req, struct response *res, enum err e, const c
         error = (struct error){.code = e};
     int status = err_status(e);
     count_limit(req, e);
-    if (status == 500 || status == 507 || e == ERR_BUSY || e == ERR_NO_FILES ||
-        e == ERR_CONSTRAINT) /* nobody expected that one */
-        log_failure(req, e);
+    log_failure(req, e);
     if (str_starts(req->path, STR("/v2/")) && !req->state) /* no handler was there to set it */
         response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
     if ((status == 503 || status == 429) && !has_header(res, "Retry-After"))

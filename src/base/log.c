@@ -5,17 +5,25 @@
 #include "base/metrics.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 8192, QUEUE_MAX_BYTES = 1 << 20 };
+enum {
+    LINE_MAX_BYTES = 8192,
+    QUEUE_MAX_BYTES = 1 << 20,
+    STOP_ROUND_MS = 100, /* of waiting for a reader, */
+    STOP_ROUNDS = 10,    /* and so many at the end of the program */
+};
 
 static struct {
     int fd;
     enum log_format format;
     _Atomic enum log_level least;
+    atomic_uint waited_rounds; /* since the end of the program began */
 } sink = {.fd = STDERR_FILENO, .format = LOG_LOGFMT, .least = LOG_INFO};
 
 /* The hand-over to the writer thread. */
@@ -37,6 +45,7 @@ void log_init(int fd, enum log_format format, enum log_level least)
     sink.fd = fd;
     sink.format = format;
     sink.least = least;
+    sink.waited_rounds = 0;
 }
 
 void log_set_level(enum log_level least)
@@ -109,12 +118,39 @@ static str int_text(int64_t v, char out[24])
     return buf_str(&b);
 }
 
+static bool is_stopping(void)
+{
+    pthread_mutex_lock(&queue.lock);
+    bool stopping = queue.stopping;
+    pthread_mutex_unlock(&queue.lock);
+    return stopping;
+}
+
+/* Until the sink takes a piece. False when the program ends and nobody reads. */
+static bool wait_writable(void)
+{
+    struct pollfd p = {.fd = sink.fd, .events = POLLOUT};
+    while (poll(&p, 1, STOP_ROUND_MS) <= 0)
+        if (is_stopping() && atomic_fetch_add(&sink.waited_rounds, 1) >= STOP_ROUNDS)
+            return false;
+    return true;
+}
+
+/* Whole lines, as many as a pipe takes at once without waiting, or a part of a longer one. */
+static str next_piece(str bytes)
+{
+    str piece = str_first(bytes, PIPE_BUF);
+    size_t end = str_rfind(piece, '\n');
+    return piece.n < bytes.n && end < piece.n ? str_first(piece, end + 1) : piece;
+}
+
 /* There is nowhere to report that the log itself failed, so a failed write ends the attempt. */
 static void write_out(str bytes)
 {
-    while (bytes.n) {
-        ssize_t n = write(sink.fd, bytes.p, bytes.n);
-        if (n < 0 && errno == EINTR)
+    while (bytes.n && wait_writable()) {
+        str piece = next_piece(bytes);
+        ssize_t n = write(sink.fd, piece.p, piece.n);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0)
             return;

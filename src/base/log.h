@@ -48,7 +48,8 @@ bool log_enabled(enum log_level level);
 
 /* From now on a thread writes the lines. The caller has blocked the signals it wants for itself. */
 NODISCARD enum err log_thread_start(void);
-/* Writes what is left, ends the thread; later lines are written directly again. */
+/* Writes what is left, ends the thread; later lines are written directly again. What nobody reads
+ * within a second is lost. */
 void log_thread_stop(void);
 
 /* Writes one event. Fields with an empty string are left out. Longer than 8 KiB: cut. */

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/test.h"
 
 #include <stdlib.h>
@@ -81,6 +82,29 @@ static void a_stuck_reader_costs_lines_only(void)
     close(pipe_fds[1]);
 }
 
-TESTS({"a stuck reader costs lines only", a_stuck_reader_costs_lines_only}, {"logfmt", logfmt},
+/* Nor may it keep the program from ending. */
+static void a_stuck_reader_does_not_stop_the_end(void)
+{
+    int pipe_fds[2];
+    if (pipe(pipe_fds) != 0)
+        abort();
+    static char filler[4000];
+    memset(filler, 'x', sizeof filler - 1);
+    int64_t dropped = metric_value_at(METRIC_LOG_DROPPED, 0);
+    log_init(pipe_fds[1], LOG_LOGFMT, LOG_INFO);
+    CHECK_INT(log_thread_start(), OK);
+    for (int i = 0; i < 1000; i++)
+        LOG(INFO, "filler", log_cstr("x", filler));
+    log_thread_stop();
+    LOG(INFO, "stopped"); /* directly */
+    dropped = metric_value_at(METRIC_LOG_DROPPED, 0) - dropped;
+    CHECK(dropped > 500 && dropped < 1000); /* the queue holds a quarter, the pipe less */
+    log_init(STDERR_FILENO, LOG_LOGFMT, LOG_INFO);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
+TESTS({"a stuck reader does not stop the end", a_stuck_reader_does_not_stop_the_end},
+      {"a stuck reader costs lines only", a_stuck_reader_costs_lines_only}, {"logfmt", logfmt},
       {"json", json}, {"input cannot forge lines", input_cannot_forge_lines},
       {"long fields are left out whole", long_fields_are_left_out_whole})

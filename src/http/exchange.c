@@ -72,6 +72,8 @@ void exchange_end(struct exchange *x)
         .elapsed_us = clock_mono_us() - x->req.start_us,
         .worker_us = x->worker_us,
         .by_worker = x->by_worker,
+        .http = x->conn->h2 ? "2" : x->req.http_1_0 ? "1.0" : "1.1",
+        .tls = transport_tls_version(&x->conn->transport),
     };
     done.first_byte_us = x->first_byte_us ? x->first_byte_us : done.elapsed_us;
     s->server->config.on_done(&x->req, &done);
@@ -111,6 +113,7 @@ static void take_forwarded(struct exchange *x, struct address *client)
     struct forwarded f = {
         .client = x->conn->peer, .secure = x->conn->transport.secure, .host = x->req.host};
     char text[ADDRESS_LEN_MAX];
+    x->req.from_proxy = cidr_match_any(s->trusted, s->trusted_n, &x->conn->peer);
     forwarded_resolve(s->trusted, s->trusted_n, x->req.fields, x->req.field_n, &f);
     x->req.client = arena_str(&x->arena, address_ip_text(&f.client, text));
     x->req.secure = f.secure;

@@ -46,6 +46,7 @@ struct request {
     bool admin;              /* over the admin socket, by root or the server's own user */
     uint32_t admin_uid;      /* which of them */
     str client;              /* address as text, behind trusted proxies; no port */
+    bool from_proxy;         /* the connection is a trusted proxy's */
     str client_subject;      /* of the verified TLS client certificate (RFC 4514); empty without */
     str local;               /* address:port the connection arrived at, as text */
     char id[REQUEST_ID_LEN]; /* request id: hexadecimal, in X-Request-Id and the log */

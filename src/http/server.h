@@ -40,6 +40,8 @@ struct http_done {
     uint64_t first_byte_us; /* to the first byte of the answer */
     uint64_t worker_us;     /* workers' part in it */
     bool by_worker;         /* false: a reactor did it all */
+    const char *http;       /* version: "1.0", "1.1" or "2" */
+    const char *tls;        /* version: "1.3"; NULL: cleartext */
 };
 
 /* HTTP/2 (conf/options.def, section http2). */

@@ -263,3 +263,8 @@ str tls_handshake_error(const struct transport *t, char out[TLS_ERROR_BYTES_MAX]
                      verdict == X509_V_OK ? "" : X509_verify_cert_error_string(verdict));
     return str_make(out, n < TLS_ERROR_BYTES_MAX ? (size_t)n : TLS_ERROR_BYTES_MAX - 1);
 }
+
+const char *transport_tls_version(const struct transport *t)
+{
+    return t->tls ? SSL_get_version(t->tls) + sizeof "TLSv" - 1 : NULL;
+}
