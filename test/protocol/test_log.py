@@ -10,7 +10,7 @@ import pytest
 
 from lib import raw
 from lib.metrics import Snapshot
-from lib.oci import Client, basic, randbytes
+from lib.oci import Client, basic, digest, randbytes
 from lib.server import PASSWORD, ROOT, Server, logfmt, run
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -100,10 +100,11 @@ def test_a_client_that_left(server):
 def test_bytes_in_and_out(server):
     admin = Client(server)
     data = randbytes(300_000, "log")
-    name = admin.push("log/bytes", data)
-    put = [e for e in server.events("request") if e.get("method") == "PUT"][-1]
-    assert put["in_bytes"] == str(len(data)) and put["out_bytes"] == "0"
-    response = admin.blob("log/bytes", name)
+    response = admin.push_raw("log/bytes", data)
+    line = server.access(response.header("x-request-id"))
+    assert line["status"] == "201"
+    assert line["in_bytes"] == str(len(data)) and line["out_bytes"] == "0"
+    response = admin.blob("log/bytes", digest(data))
     line = server.access(response.header("x-request-id"))
     assert line["out_bytes"] == str(len(data)) and line["in_bytes"] == "0"
     admin.close()
