@@ -49,7 +49,8 @@ def test_many_on_one_connection(alive):
     assert {a.status for a in answers} == {200}
     ids = {a.header("x-request-id") for a in answers}
     assert len(ids) == 50
-    assert alive.access(answers[-1].header("x-request-id"))["status"] == "200"
+    line = alive.access(answers[-1].header("x-request-id"))
+    assert line["status"] == "200" and line["http"] == "2"
 
 
 def test_concurrent_streams(alive):

@@ -73,8 +73,11 @@ def test_speaks_the_best(server, trust):
         assert conn.sock.version() == "TLSv1.3"
         assert conn.sock.cipher()[0] == "TLS_AES_128_GCM_SHA256"
         conn.send(V2)
-        assert conn.read().status == 401
+        response = conn.read()
+        assert response.status == 401
         assert conn.sock.compression() is None
+    line = server.access(response.header("x-request-id"))
+    assert line["tls"] == "1.3" and line["http"] == "1.1"
 
 
 def test_versions(server, authority):
@@ -83,7 +86,9 @@ def test_versions(server, authority):
         with raw.Conn(server.address, tls=old) as conn:
             assert conn.sock.version() == "TLSv1.2"
             conn.send(V2)
-            assert conn.read().status == 401
+            response = conn.read()
+            assert response.status == 401
+            assert server.access(response.header("x-request-id"))["tls"] == "1.2"
     since = len(server.lines)
     for version, ciphers in ((ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0"),
                              (ssl.TLSVersion.TLSv1_2, "ECDHE+AES:!AESGCM:!AESCCM"),
