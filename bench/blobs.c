@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 static void mark_blob(const struct load *l, struct blob *b, uint64_t n)
 {
@@ -34,10 +36,20 @@ static bool digest_blob(const struct load *l, struct blob *b, EVP_MD_CTX *md)
     return true;
 }
 
+/* A file, from which sendfile sends without copying. */
+static char *make_block(struct load *l)
+{
+    l->block_fd = memfd_create("block", MFD_CLOEXEC);
+    if (l->block_fd < 0 || ftruncate(l->block_fd, BLOB_BLOCK) != 0)
+        return NULL;
+    char *p = mmap(NULL, BLOB_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, l->block_fd, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 bool blobs_prepare(struct load *l)
 {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    l->block = malloc(BLOB_BLOCK);
+    l->block = make_block(l);
     l->blobs = calloc(l->operations_max, sizeof *l->blobs);
     bool ok = md && l->block && l->blobs;
     for (size_t n = 0; ok && n < BLOB_BLOCK;) {

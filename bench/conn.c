@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -100,6 +101,12 @@ ssize_t conn_write(struct conn *c, const struct iovec *iov, int n)
         return tls_result(c, SSL_write(c->tls, iov[0].iov_base, (int)iov[0].iov_len));
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
     return plain_result(sendmsg(c->fd, &msg, MSG_NOSIGNAL));
+}
+
+ssize_t conn_send_file(struct conn *c, int fd, uint64_t offset, size_t n)
+{
+    off_t at = (off_t)offset;
+    return plain_result(sendfile(c->fd, fd, &at, n));
 }
 
 ssize_t conn_read(struct conn *c, void *p, size_t n)

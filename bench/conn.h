@@ -42,6 +42,8 @@ bool conn_open(const struct load *l, struct conn *c, SSL_CTX *tls);
 void conn_close(struct conn *c);
 /* Bytes taken, IO_WAIT or IO_FAILED. */
 ssize_t conn_write(struct conn *c, const struct iovec *iov, int n);
+/* The same of a file's bytes, which are not copied. Without TLS only. */
+ssize_t conn_send_file(struct conn *c, int fd, uint64_t offset, size_t n);
 ssize_t conn_read(struct conn *c, void *p, size_t n);
 /* Reads up to n bytes and forgets them: inside the kernel where there is no TLS. */
 ssize_t conn_skip(struct conn *c, uint64_t n);

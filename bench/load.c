@@ -194,7 +194,6 @@ static int run(struct load *l)
     }
     bool ok = loop_run(l);
     free(l->blobs);
-    free(l->block);
     if (!ok) {
         perror("load: cannot connect");
         return 1;

@@ -68,7 +68,8 @@ struct load {
 
     /* Prepared before the clock starts. */
     struct blob *blobs; /* operations_max of them */
-    char *block;
+    char *block;        /* BLOB_BLOCK bytes, mapped from block_fd, until the process ends */
+    int block_fd;
 
     /* What came out. */
     uint64_t begun;

@@ -185,6 +185,7 @@ class Peer:
 class Berth(Peer):
     name = "berth"
     password = "bench-password-of-admin"
+    secret = "bench-secret-for-metrics"
     options = ()
 
     def find(self, root):
@@ -201,7 +202,17 @@ class Berth(Peer):
                   if self.tls else [])]
 
     def environment(self):
-        return {**os.environ, "BERTH_AUTH_ADMIN_PASSWORD": self.password}
+        return {**os.environ, "BERTH_AUTH_ADMIN_PASSWORD": self.password,
+                "BERTH_METRICS_TOKEN": self.secret}
+
+    def syncs(self):
+        _, _, text = self.request("GET", "/metrics", headers=[f"Authorization: Bearer {self.secret}"])
+        counts = {"commit": 0, "sync": 0}
+        for line in text.decode().splitlines():
+            if line.startswith(("berth_store_sync_duration_seconds_count", "berth_db_commits_total")):
+                counts["sync"] += float(line.split()[-1])
+                counts["commit"] += float(line.split()[-1]) if "commits" in line else 0
+        return counts
 
     def basic(self):
         login = base64.b64encode(f"admin:{self.password}".encode()).decode()

@@ -1,6 +1,7 @@
 /* The file store: its directories, and blobs at rest. Uploads are in store_upload.c. */
 #include "blob/store_file.h"
 
+#include "base/clock.h"
 #include "base/metrics.h"
 
 #include <errno.h>
@@ -169,6 +170,7 @@ enum err store_open_with(struct store **ret, str dir, const struct store_sys *sy
     s->sys = sys;
     s->dir_fd = fd_take(&dir_fd);
     s->uploads.fd = -1;
+    random_bytes(&s->shard_first, sizeof s->shard_first);
     pthread_mutex_init(&s->lock, NULL);
     e = open_below_dir(&o, s, s->dir_fd);
     if (e) {

@@ -227,6 +227,35 @@ static void small_blob_costs_no_more(void)
     store_close(s);
 }
 
+/* Stores a blob and removes it; returns the directory it was in. */
+static int store_one(struct store *s)
+{
+    struct store_upload *u;
+    char key[STORE_KEY_LEN], name[STORE_KEY_LEN + 1];
+    unsigned shard = SHARD_COUNT;
+    CHECK_INT(store_upload_open(s, fresh_uuid(), 0, &u), OK);
+    CHECK_INT(store_upload_publish(u, 0, key), OK);
+    store_upload_close(u);
+    CHECK(store_key_name(str_make(key, sizeof key), name, &shard));
+    CHECK_INT(store_blob_unlink(s, str_make(key, sizeof key)), OK);
+    return (int)shard;
+}
+
+/* So that those who publish at once share a directory's fsync, and yet no directory fills alone. */
+static void neighbours_share_a_directory(void)
+{
+    struct store *s = open_store();
+    atomic_store(&s->published, 0);
+    int first = store_one(s);
+    CHECK_INT(store_one(s), first);
+    atomic_store(&s->published, 255);
+    CHECK_INT(store_one(s), first);
+    CHECK_INT(store_one(s), (first + 1) % SHARD_COUNT);
+    atomic_store(&s->published, 256 * 256);
+    CHECK_INT(store_one(s), first);
+    store_close(s);
+}
+
 static void resumes_at_the_acknowledged_offset(void)
 {
     struct store *s = open_store();
@@ -459,6 +488,7 @@ static void writes_back_early(void)
 
 TESTS({"creates the tree", creates_the_tree}, {"refuses to open", refuses_to_open},
       {"round trip", round_trip}, {"small blob costs no more", small_blob_costs_no_more},
+      {"neighbours share a directory", neighbours_share_a_directory},
       {"resumes at the acknowledged offset", resumes_at_the_acknowledged_offset},
       {"syncs what changed", syncs_what_changed},
       {"misses what is not there", misses_what_is_not_there}, {"reads back", reads_back},
