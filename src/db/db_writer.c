@@ -130,6 +130,16 @@ static void finish(struct db_writer *w, struct group *group, struct db_counters 
     }
 }
 
+/* Another commit in the place of one that failed, if there can be one: what the log may still hold
+ * of the failed one cannot come back then, after a kill, when its jobs were taken for undone. */
+static void settle(struct db_conn *conn)
+{
+    char error[DB_ERROR_MAX];
+    memcpy(error, conn->error, sizeof error);
+    if (conn->setup->driver->probe(conn))
+        memcpy(conn->error, error, sizeof error); /* the first failure tells more */
+}
+
 static void count_group(enum err e, const struct db_counters *done)
 {
     if (e)
@@ -165,6 +175,8 @@ static void run_group(struct db_writer *w)
         done.commits = 1;
     } else {
         driver->rollback(conn);
+        if (e == ERR_IO)
+            settle(conn);
         /* The engine's word is about the job that ran when it failed: alone, that job fails with
          * it again. With no other jobs there is no one to run again for. */
         retry = retry && group.n > 1;

@@ -78,6 +78,7 @@ static void __attribute__((constructor)) start(void)
     int fd =
         (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     log_fd = fcntl(fd, F_DUPFD_CLOEXEC, 900);
+    last_file = (uint64_t)getpid() << 32; /* the log may go on in the next process */
     syscall(SYS_close, fd);
 }
 

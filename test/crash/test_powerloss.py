@@ -14,7 +14,7 @@ import pytest
 
 from lib import replay
 from lib.fsck import fsck
-from lib.ledger import Ledger
+from lib.ledger import ANY, Ledger
 from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
 from lib.server import Server
 
@@ -85,8 +85,14 @@ class Session:
         self.step({("manifest", repo, r): None for r in (reference, *tags)},
                   lambda: self.client.request("DELETE", f"/v2/{repo}/manifests/{reference}"), 202)
 
+    @staticmethod
+    def parts(seed):
+        if isinstance(seed, str):
+            return [randbytes(5000, seed)]
+        return [b'{"seed":"%d"}' % seed, randbytes(3000, seed)]
+
     def image(self, repo, seed, pad=0):
-        config, layer = b'{"seed":"%d"}' % seed, randbytes(3000, seed)
+        config, layer = self.parts(seed)
         self.blob(repo, config, "post")
         self.blob(repo, layer, "stream")
         return dump({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(config, CONFIG),
@@ -137,6 +143,35 @@ def play_large(session):
         session.manifest("c/c", "small", session.image("c/c", seed))
 
 
+def collect(session, repo, *seeds):
+    """A collection that waits for nothing; the blobs of these seeds are not used in the repository."""
+    client = Client(session.client.server, mode="basic")
+    unused = {("blob", repo, digest(data)): ANY for seed in seeds for data in session.parts(seed)}
+    session.step(unused, lambda: client.request(
+        "POST", "/api/berth/v1/gc", dump({"now": True}), [("Content-Type", "application/json")]), 200)
+    client.close()
+
+
+def play_collection(session):
+    """Content that goes, content that stays, and content that comes back after it was collected."""
+    client = session.client
+    first, second, shared = (session.image("g/a", n) for n in (1, 2, 3))
+    for tag, body in (("one", first), ("two", second), ("three", shared)):
+        session.manifest("g/a", tag, body)
+    session.manifest("g/b", "three", session.image("g/b", 3))
+    session.delete("g/a", digest(first), ["one"])
+    session.delete("g/a", digest(shared), ["three"])
+    collect(session, "g/a", 1, 3)
+    session.manifest("g/a", "one", session.image("g/a", 1))  # the same bytes, in new files
+    location = client.start("g/a")
+    session.step({}, lambda: client.patch(location, randbytes(9000, "abandoned")), 202)
+    session.blob("g/b", randbytes(5000, "unused"), "post")
+    collect(session, "g/b", "unused")
+    session.delete("g/b", digest(shared), ["three"])
+    collect(session, "g/b", 3)
+    session.manifest("g/b", "one", session.image("g/b", 1))
+
+
 def record(directory, recorder, *plays):
     root = directory / "root"
     root.mkdir()
@@ -162,6 +197,11 @@ def recording(tmp_path_factory, recorder):
 @pytest.fixture(scope="session")
 def large_recording(tmp_path_factory, recorder):
     return record(tmp_path_factory.mktemp("checkpoint"), recorder, play_large)
+
+
+@pytest.fixture(scope="session")
+def collection_recording(tmp_path_factory, recorder):
+    return record(tmp_path_factory.mktemp("collection"), recorder, play_collection)
 
 
 @pytest.fixture
@@ -269,6 +309,40 @@ def test_disks_that_keep_more(recording, scratch, mode):
 def test_checkpoints(large_recording, scratch):
     cuts = last_of_each(large_recording, large_recording.cuts())
     assert failures(large_recording, scratch, cuts) == []
+
+
+def test_collection(collection_recording, scratch):
+    """Deletes and collections: nothing that is used goes with what is not."""
+    cuts = last_of_each(collection_recording, collection_recording.cuts())
+    assert failures(collection_recording, scratch, cuts) == []
+
+
+def test_collection_on_disks_that_keep_more(collection_recording, scratch):
+    """Above all between the unlinking of files and what tells of it."""
+    unlinks = [i for i, r in enumerate(collection_recording.records)
+               if r.kind == replay.UNLINK and "blobs" in r.path]
+    assert len(unlinks) >= 5
+    cuts = sorted({at for i in unlinks[::2] for at in (i, i + 1)} | {len(collection_recording.records)})
+    assert failures(collection_recording, scratch, cuts, replay.NAMES) == []
+
+
+def test_collected_files_stay_away(collection_recording, scratch):
+    """Once what tells of them is gone, files of dead blobs must not come back: nobody would know."""
+    def strays(path, without_syncs):
+        disk, unlinked = replay.Disk(), set()
+        for r in collection_recording.records:
+            folder = r.path.rpartition("/")[0]
+            if r.kind == replay.UNLINK and "blobs" in folder:
+                unlinked.add(folder)
+            elif r.kind == replay.LINK:
+                unlinked.discard(r.path2.rpartition("/")[0])
+            if not (without_syncs and r.kind == replay.SYNC and r.path in unlinked):
+                disk.apply(r)
+        disk.build(path)
+        return "stray-blob" in fsck(path / "data").words()
+
+    assert not strays(scratch / "synced", False)
+    assert strays(scratch / "unsynced", True), "the syncs after unlinking are for nothing"
 
 
 def test_every_sync_is_needed(recording, scratch):

@@ -5,6 +5,9 @@ import sqlite3
 from lib.oci import digest
 
 
+ANY = object()  # the value of what may be there or not
+
+
 class Ledger:
     """What was acknowledged, by key; each step also knows what it is about to change, for either
     value is right while a request is in flight. One ledger per sequential writer."""
@@ -36,6 +39,8 @@ class Ledger:
 
 def holds(client, key, value):
     kind, repo, name = key
+    if value is ANY:
+        return True
     if kind == "blob":
         response = client.blob(repo, name)
         if value is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 (CREATE, WRITE, TRUNCATE, RENAME, EXCHANGE, LINK, UNLINK, MKDIR, RMDIR, SYNC, SEND, OPEN, SYNC_ALL,
  UNKNOWN, SYNC_FAILED) = range(1, 16)
-PAGE = 4096
+PAGE, SECTOR = 4096, 512
 HEAD = struct.Struct("<IIIIQQQ")
 
 STRICT, NAMES, ALL = "synced only", "names at once", "everything"
@@ -43,7 +43,7 @@ def read(path):
         records.append(Record(kind, one, two, file, offset, data[at:at + data_n]))
         at += data_n
         assert at <= len(data)
-    unknown = [r.path for r in records if r.kind in (UNKNOWN, OPEN)]
+    unknown = [r.path for r in records if r.kind == UNKNOWN]
     assert not unknown, f"the recorder cannot follow: {unknown}"
     _label(records)
     return records
@@ -55,7 +55,7 @@ def _label(records):
     paths = {}  # path -> file
     last_sync = {}  # file -> record
     for r in records:
-        if r.kind == CREATE:
+        if r.kind in (CREATE, OPEN):
             names[r.file], paths[r.path] = r.path, r.file
         elif r.kind == RENAME and r.path in paths:
             file = paths.pop(r.path)
@@ -114,6 +114,18 @@ class _File:
         self.lost |= self.dirty
         self.dirty = set()
 
+    def torn(self, at):
+        """What was written since the last sync reached the disk before position `at`, not behind."""
+        return bytes(self.bytes[:at]) + self.synced[at:]
+
+    def scattered(self, rng):
+        """Of the sectors written since the last sync any may have reached the disk."""
+        data = bytearray(rng.choice([self.bytes, self.synced]))
+        for at in range(0, len(data), SECTOR):
+            data[at:at + SECTOR] = rng.choice([self.bytes, self.synced])[at:at + SECTOR].ljust(
+                len(data[at:at + SECTOR]), b"\0")
+        return bytes(data)
+
 
 class _Directory:
     def __init__(self):
@@ -146,6 +158,10 @@ class Disk:
             node = node.names[name]
         return node
 
+    def file(self, path):
+        folder, name = self._at(path)
+        return folder.names[name]
+
     def _at(self, path):
         folder, _, name = path.rpartition("/")
         return self._folder(folder), name
@@ -157,6 +173,9 @@ class Disk:
                 folder, name = self._at(r.path)
                 folder.names[name] = self.files[r.file]
                 folder.touch(name)
+        elif r.kind == OPEN:  # a file of an earlier process; only what the log tells of is known
+            folder, name = self._at(r.path)
+            self.files[r.file] = folder.names[name]
         elif r.kind == WRITE:
             self.files[r.file].write(r.offset, r.data)
         elif r.kind == TRUNCATE:
@@ -176,7 +195,7 @@ class Disk:
             folder.touch(name)
         elif r.kind in (UNLINK, RMDIR):
             folder, name = self._at(r.path)
-            del folder.names[name]
+            folder.names.pop(name, None)  # sockets are made unseen
             folder.touch(name)
         elif r.kind == MKDIR:
             folder, name = self._at(r.path)
