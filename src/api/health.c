@@ -49,8 +49,6 @@ static enum err readyz(struct request *req, struct response *res)
 {
     struct app *app = req->app;
     struct db_conn *conn = db_reader(app->db, req->worker);
-    if (!conn)
-        return ERR_WOULD_BLOCK;
     enum err e = check_unready(req);
     if (e)
         return e;

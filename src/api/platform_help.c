@@ -66,12 +66,12 @@ static str list_platforms(struct arena *a, const str *platforms, size_t n)
 }
 
 void platform_warn(struct request *req, struct response *res, const struct v2_call *call,
-                   const struct digest *digest)
+                   int64_t body)
 {
     str wanted, *platforms;
     size_t n;
     if (!platform_of_agent(req->arena, request_header(req, STR("user-agent")), &wanted) ||
-        facts_list(call->conn, digest, STR("platform"), req->arena, &platforms, &n) ||
+        facts_list(call->conn, body, STR("platform"), req->arena, &platforms, &n) ||
         n == FACTS_MAX) /* there may be more than are known */
         return;
     for (size_t i = 0; i < n; i++) {

@@ -7,7 +7,7 @@
  * platform in User-Agent (docker: "os/linux arch/amd64") and the manifest's facts name others only.
  * Trouble on the way means no warning. */
 void platform_warn(struct request *req, struct response *res, const struct v2_call *call,
-                   const struct digest *digest);
+                   int64_t body);
 
 /* The platform in a User-Agent, as os/architecture; false when it names none. Pure. */
 NODISCARD bool platform_of_agent(struct arena *a, str agent, str *ret);

@@ -2,6 +2,7 @@
 #include "api/routes.h"
 #include "api/v2.h"
 #include "base/clock.h"
+#include "registry/content.h"
 #include "registry/review.h"
 
 static enum err unknown(struct request *req, const struct v2_call *call)
@@ -10,16 +11,16 @@ static enum err unknown(struct request *req, const struct v2_call *call)
                 STR_ARG(call->name.asked));
 }
 
-/* Small blobs leave with their head in one write; the reactor need not look at a file. */
-enum { LOADED_BYTES_MAX = 32 * 1024 };
-
 static enum err open_content(struct request *req, const struct v2_call *call,
                              const struct blob *blob, struct entity *entity)
 {
-    struct store *store = call->app->registry.store;
-    if (req->method == METHOD_GET && blob->size_bytes <= LOADED_BYTES_MAX)
-        return blob_load(store, blob, req->arena, &entity->memory);
-    return blob_open(store, blob, &entity->file);
+    struct registry *registry = &call->app->registry;
+    if (req->method == METHOD_HEAD)
+        return content_check(registry, call->conn, blob);
+    if (blob->size_bytes <= CONTENT_BYTES_MAX) /* leaves with the head in one write */
+        return content_load(registry, call->conn, blob, req->arena, &entity->memory);
+    return db_may_block(call->conn) ? blob_open(registry->store, blob, &entity->file)
+                                    : ERR_WOULD_BLOCK;
 }
 
 /* A push counts on HEAD 200: the manifest that is sent next names the blob. Whoever asks may be
@@ -32,6 +33,8 @@ static enum err lease(const struct request *req, const struct v2_call *call,
     bool asks = req->method == METHOD_HEAD;
     if (!review_must_lease(blob->review_from, registry->review_delay_ms, clock_wall_us()))
         return OK;
+    if (!db_may_block(call->conn))
+        return ERR_WOULD_BLOCK;
     bool may_push = v2_may_push(call);
     if (!asks && !may_push)
         return OK;
@@ -108,7 +111,7 @@ static enum err blob_delete(struct request *req, struct response *res)
 }
 
 const struct route v2_blob_routes[] = {
-    {METHOD_GET, "/v2/{name...}/blobs/{digest}", blob_get, BODY_DRAIN,
+    {METHOD_GET, "/v2/{name...}/blobs/{digest}", blob_get, BODY_DRAIN, .quick = true,
      .help = "Read a blob, whole or in ranges (OCI end-2)"},
     {METHOD_DELETE, "/v2/{name...}/blobs/{digest}", blob_delete, BODY_DRAIN,
      .help = "Remove a blob from a repository (OCI end-10)"},

@@ -151,11 +151,11 @@ static enum err discover_repository(struct request *req, struct response *res)
 }
 
 const struct route v2_list_routes[] = {
-    {METHOD_GET, "/v2/", root_get, BODY_DRAIN,
+    {METHOD_GET, "/v2/", root_get, BODY_DRAIN, .quick = true,
      .help = "Is this a registry, am I logged in (OCI end-1)"},
     {METHOD_GET, "/v2", root_get, BODY_DRAIN, .help = "The same"},
     {METHOD_GET, "/v2/_catalog", catalog_get, BODY_DRAIN, .help = "Names of repositories (Docker)"},
-    {METHOD_GET, "/v2/{name...}/tags/list", tags_get, BODY_DRAIN,
+    {METHOD_GET, "/v2/{name...}/tags/list", tags_get, BODY_DRAIN, .quick = true,
      .help = "Names of tags (OCI end-8)"},
     {METHOD_GET, "/v2/_oci/ext/discover", discover_registry, BODY_DRAIN,
      .help = "Extensions of the registry"},

@@ -66,6 +66,8 @@ static enum err lease(const struct request *req, const struct v2_call *call,
         !review_must_lease(view->review_from, registry->review_delay_ms, clock_wall_us()) ||
         !is_covered(call, &call->app->conf->gc_untagged))
         return OK;
+    if (!db_may_block(call->conn))
+        return ERR_WOULD_BLOCK;
     bool may_push = v2_may_push(call);
     if (!asks && !may_push)
         return OK;
@@ -98,7 +100,7 @@ static enum err manifest_get_handler(struct request *req, struct response *res)
     str text = digest_text(req->arena, &view.digest);
     response_header(res, "Docker-Content-Digest", text);
     if (!reference.is_digest)
-        platform_warn(req, res, call, &view.digest);
+        platform_warn(req, res, call, view.body);
     struct entity entity = {
         .etag = arena_printf(req->arena, "\"%.*s\"", STR_ARG(text)),
         .type = view.media_type,
@@ -385,7 +387,7 @@ static enum err manifest_delete_handler(struct request *req, struct response *re
 
 const struct route v2_manifest_routes[] = {
     {METHOD_GET, "/v2/{name...}/manifests/{reference}", manifest_get_handler, BODY_DRAIN,
-     .help = "Read a manifest by tag or digest (OCI end-3)"},
+     .quick = true, .help = "Read a manifest by tag or digest (OCI end-3)"},
     {METHOD_PUT, "/v2/{name...}/manifests/{reference}", manifest_put_handler, BODY_SMALL,
      .too_large = ERR_MANIFEST_TOO_LARGE, .help = "Store a manifest, with tags (OCI end-7)"},
     {METHOD_DELETE, "/v2/{name...}/manifests/{reference}", manifest_delete_handler, BODY_DRAIN,

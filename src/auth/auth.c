@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 enum {
+    TOKEN_HASH_BYTES = 32,
     TOKENS_BYTES_MAX = 2 * 1024 * 1024, /* about four thousand tokens of one scope */
     GENERATED_GROUPS = 5,
     GENERATED_GROUP_CHARS = 5,
@@ -29,7 +30,7 @@ enum err auth_new(struct auth **ret, struct db *db, const struct auth_config *co
     auth->db = db;
     auth->config = *config;
     auth->keys = keys;
-    auth->tokens = cache_new(TOKENS_BYTES_MAX, claims_copy);
+    auth->tokens = cache_new(CACHE_TOKENS, TOKENS_BYTES_MAX, CACHE_SHARDS);
     auth->passwords = passwords_new(&(struct password_config){
         .cost = config->bcrypt_cost,
         .checks_max = config->password_checks_max,
@@ -129,7 +130,7 @@ enum err auth_verify_password(struct auth *auth, struct db_conn *conn, str user,
      * like this before it asks properly: that shall cost no bcrypt. */
     if (!user.n)
         return ERR_UNAUTHORIZED;
-    struct password_attempt attempt = {.password = password};
+    struct password_attempt attempt = {.password = password, .memory_only = !db_may_block(conn)};
     struct principal who = {.kind = PRINCIPAL_USER, .name = user};
     {
         DB_CURSOR struct db_cursor c = db_query(conn, Q_USER_BY_NAME, DB_TEXT(user));
@@ -153,8 +154,7 @@ static enum err verify_basic(struct auth *auth, struct db_conn *conn,
                              struct credentials *ret)
 {
     struct principal who;
-    enum err e = conn ? auth_verify_password(auth, conn, sent->user, sent->password, a, &who)
-                      : ERR_WOULD_BLOCK;
+    enum err e = auth_verify_password(auth, conn, sent->user, sent->password, a, &who);
     if (!e)
         *ret = (struct credentials){.principal = who, .presented = true};
     return e;
@@ -173,25 +173,38 @@ static enum err token_open(const struct auth *auth, str token, str service, int6
     return claims_read(a, jws.payload, service, now_s, ret);
 }
 
-/* token_open, remembered for as long as the token is valid. */
-static enum err token_claims(struct auth *auth, str token, str service, struct arena *a,
-                             const struct claims **ret)
+static void remember(struct auth *auth, str key, const struct claims *claims)
 {
-    uint8_t key[CACHE_KEY_BYTES];
-    if (EVP_Digest(token.p, token.n, key, NULL, EVP_sha256(), NULL) != 1)
+    size_t n = claims_size(claims);
+    struct cache_value *v = cache_value_new(n, (uint64_t)(claims->expires_s + CLAIMS_LEEWAY_S));
+    if (v)
+        claims_copy(v->bytes, claims, n);
+    cache_put(auth->tokens, key, v);
+}
+
+/* token_open, remembered for as long as the token is valid. A reactor has no time to check a
+ * signature. */
+static enum err token_claims(struct auth *auth, bool may_block, str token, str service,
+                             struct arena *a, struct claims **ret)
+{
+    uint8_t hash[TOKEN_HASH_BYTES];
+    if (EVP_Digest(token.p, token.n, hash, NULL, EVP_sha256(), NULL) != 1)
         return ERR_INTERNAL;
+    str key = str_make(hash, sizeof hash);
     int64_t now_s = clock_wall_us() / US_PER_S;
-    const struct claims *known = cache_get(auth->tokens, key, (uint64_t)now_s, a);
+    CACHE_VALUE struct cache_value *known = cache_get(auth->tokens, key, (uint64_t)now_s);
     if (known) {
-        *ret = known;
-        return str_eq(known->service, service) ? OK : ERR_UNAUTHORIZED;
+        *ret = arena_alloc(a, known->n);
+        claims_copy(*ret, known->bytes, known->n);
+        return str_eq((*ret)->service, service) ? OK : ERR_UNAUTHORIZED;
     }
+    if (!may_block)
+        return ERR_WOULD_BLOCK;
     struct claims *claims = ARENA_NEW(a, struct claims);
     enum err e = token_open(auth, token, service, now_s, a, claims);
     if (e)
         return e;
-    cache_put(auth->tokens, key, (uint64_t)(claims->expires_s + CLAIMS_LEEWAY_S), claims,
-              claims_size(claims));
+    remember(auth, key, claims);
     *ret = claims;
     return OK;
 }
@@ -204,8 +217,6 @@ static enum err token_principal(struct db_conn *conn, const struct claims *claim
         *ret = (struct principal){.kind = PRINCIPAL_ANONYMOUS};
         return OK;
     }
-    if (!conn)
-        return ERR_WOULD_BLOCK;
     DB_CURSOR struct db_cursor c = db_query(conn, Q_USER_BY_ID, DB_INT(claims->user));
     bool found = db_next(&c);
     if (c.err)
@@ -225,9 +236,9 @@ static enum err token_principal(struct db_conn *conn, const struct claims *claim
 static enum err verify_bearer(struct auth *auth, struct db_conn *conn, str token, str service,
                               struct arena *a, struct credentials *ret)
 {
-    const struct claims *claims;
+    struct claims *claims;
     struct principal who;
-    enum err e = token_claims(auth, token, service, a, &claims);
+    enum err e = token_claims(auth, db_may_block(conn), token, service, a, &claims);
     if (!e)
         e = token_principal(conn, claims, &who);
     if (!e || e == ERR_UNAUTHORIZED)

@@ -45,8 +45,8 @@ NODISCARD enum err auth_ensure_admin(struct auth *auth, str password, struct are
  *   Bearer                  principal and ceiling, or ERR_UNAUTHORIZED (malformed, bad signature,
  *                           expired, user gone)
  *   Basic, nothing but ":"  as no header (clients without credentials send it)
- * `service` is the audience a token must have. Strings in *ret live in the arena. With conn NULL
- * (a reactor) ERR_WOULD_BLOCK for whatever needs the database. */
+ * `service` is the audience a token must have. Strings in *ret live in the arena. On a reactor's
+ * connection ERR_WOULD_BLOCK for whatever is not in memory. */
 NODISCARD enum err auth_verify(struct auth *auth, struct db_conn *conn, str authorization,
                                str service, struct arena *a, struct credentials *ret);
 
@@ -92,7 +92,7 @@ str auth_jwks(struct auth *auth, struct arena *a);
 
 /* The one decision: may this principal do this (one action) to this repository, as of now?
  * `repository` is canonical ("project/rest"); for ACTION_CATALOG it is not looked at. Answers OK,
- * ERR_DENIED, ERR_WOULD_BLOCK (conn NULL and the answer is in the database), or a database error.
+ * ERR_DENIED, ERR_WOULD_BLOCK (on a reactor, and not in memory), or a database error.
  * A project that does not exist is denied like a private one, but to those who could use it if it
  * did. Does not look at ceilings: see auth_allows. */
 NODISCARD enum err may(const struct auth *auth, struct db_conn *conn, const struct principal *who,

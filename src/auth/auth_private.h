@@ -2,9 +2,11 @@
 #pragma once
 
 #include "auth/auth.h"
-#include "auth/cache.h"
 #include "auth/keyring.h"
 #include "auth/password.h"
+#include "base/cache.h"
+
+enum { CACHE_SHARDS = 4 };
 
 struct auth {
     struct db *db;

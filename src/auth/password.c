@@ -1,7 +1,7 @@
 #include "auth/password.h"
 
-#include "auth/cache.h"
 #include "auth/gate.h"
+#include "base/cache.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 
@@ -16,7 +16,9 @@
 enum {
     SECRET_BYTES = 32,
     SALT_BYTES = 16,
+    VERDICT_KEY_BYTES = 32,
     VERDICTS_BYTES_MAX = 512 * 1024, /* about two thousand verdicts */
+    VERDICT_SHARDS = 4,
 };
 
 struct passwords {
@@ -75,11 +77,6 @@ enum err password_hash(str password, unsigned cost, char out[PASSWORD_HASH_MAX +
     return OK;
 }
 
-static void copy_nothing(void *to, const void *value, size_t n)
-{
-    (void)to, (void)value, (void)n;
-}
-
 struct passwords *passwords_new(const struct password_config *config)
 {
     struct passwords *p = calloc(1, sizeof *p);
@@ -87,7 +84,7 @@ struct passwords *passwords_new(const struct password_config *config)
         abort();
     p->config = *config;
     gate_init(&p->gate, config->checks_max, config->queue_max);
-    p->verdicts = cache_new(VERDICTS_BYTES_MAX, copy_nothing);
+    p->verdicts = cache_new(CACHE_PASSWORDS, VERDICTS_BYTES_MAX, VERDICT_SHARDS);
     random_bytes(p->secret, sizeof p->secret);
     if (!new_setting(config->cost, p->dummy))
         abort(); /* the option table bounds the cost */
@@ -116,7 +113,7 @@ struct password_counts passwords_counts(struct passwords *p)
 
 /* The two numbers have a fixed width, so different attempts never give the same input. */
 static void verdict_key(const struct passwords *p, const struct password_attempt *attempt,
-                        uint8_t key[CACHE_KEY_BYTES])
+                        uint8_t key[VERDICT_KEY_BYTES])
 {
     uint8_t in[2 * sizeof(int64_t) + PASSWORD_BYTES_MAX];
     memcpy(in, &attempt->user, sizeof attempt->user);
@@ -130,8 +127,8 @@ static void verdict_key(const struct passwords *p, const struct password_attempt
 
 static bool remembered(struct passwords *p, const uint8_t *key, uint64_t now_ms)
 {
-    ARENA_CLEANUP struct arena a = {0};
-    bool yes = cache_get(p->verdicts, key, now_ms, &a);
+    CACHE_VALUE struct cache_value *yes =
+        cache_get(p->verdicts, str_make(key, VERDICT_KEY_BYTES), now_ms);
     if (yes) {
         atomic_fetch_add(&p->cached, 1);
         metric_add_at(METRIC_PASSWORD_CHECKS, PASSWORD_REMEMBERED, 1);
@@ -164,12 +161,14 @@ enum err passwords_check(struct passwords *p, const struct password_attempt *att
         return ERR_UNAUTHORIZED;
     }
     bool remember = p->config.cache_ms && attempt->hash.p;
-    uint8_t key[CACHE_KEY_BYTES];
+    uint8_t key[VERDICT_KEY_BYTES];
     if (remember) {
         verdict_key(p, attempt, key);
         if (remembered(p, key, now_ms))
             return OK;
     }
+    if (attempt->memory_only)
+        return ERR_WOULD_BLOCK;
     enum err e = gate_enter(&p->gate);
     if (e) {
         atomic_fetch_add(&p->refused, 1);
@@ -181,7 +180,8 @@ enum err passwords_check(struct passwords *p, const struct password_attempt *att
     bool known = remember && remembered(p, key, now_ms);
     bool right = known || matches(p, attempt);
     if (right && remember && !known)
-        cache_put(p->verdicts, key, now_ms + p->config.cache_ms, NULL, 0);
+        cache_put(p->verdicts, str_make(key, VERDICT_KEY_BYTES),
+                  cache_value_new(0, now_ms + p->config.cache_ms));
     gate_leave(&p->gate);
     if (!known)
         metric_add_at(METRIC_PASSWORD_CHECKS, right ? PASSWORD_RIGHT : PASSWORD_WRONG, 1);

@@ -49,6 +49,7 @@ struct password_attempt {
     int64_t epoch;
     str hash;
     str password;
+    bool memory_only; /* ERR_WOULD_BLOCK for what is not remembered */
 };
 NODISCARD enum err passwords_check(struct passwords *p, const struct password_attempt *attempt,
                                    uint64_t now_ms);

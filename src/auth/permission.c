@@ -5,8 +5,6 @@ enum project { PROJECT_MISSING, PROJECT_PRIVATE, PROJECT_PUBLIC };
 
 static enum err project_find(struct db_conn *conn, str name, enum project *ret)
 {
-    if (!conn)
-        return ERR_WOULD_BLOCK;
     DB_CURSOR struct db_cursor c = db_query(conn, Q_PROJECT_FIND, DB_TEXT(name));
     bool found = db_next(&c);
     if (c.err)

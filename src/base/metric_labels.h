@@ -60,7 +60,9 @@
 
 #define METRIC_LIST_CACHE(X)                                     \
     X(CACHE_PASSWORDS, "passwords", "passwords that were right") \
-    X(CACHE_TOKENS, "tokens", "tokens whose signature held")
+    X(CACHE_TOKENS, "tokens", "tokens whose signature held")     \
+    X(CACHE_ROWS, "rows", "answers of the database")             \
+    X(CACHE_CONTENT, "content", "bytes of small blobs")
 
 #define METRIC_LIST_OUTCOME(X)        \
     X(OUTCOME_OK, "ok", "to its end") \

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+enum { CONTENT_SHARDS = 16 };
+
 unsigned app_workers_n(const struct conf *conf)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -43,6 +45,10 @@ enum err app_open(struct app *app, const struct conf *conf, unsigned readers_n, 
     if (!e)
         e = store_open(&registry->store, conf->data, a, why);
     if (!e)
+        e = db_remember(app->db, conf->cache_memory_bytes / 2);
+    if (!e && conf->cache_memory_bytes)
+        registry->content = cache_new(CACHE_CONTENT, conf->cache_memory_bytes / 2, CONTENT_SHARDS);
+    if (!e)
         store_set_reserve(registry->store, conf->storage_reserve_bytes);
     registry->db = app->db;
     registry->new_projects_public = conf->auth_anonymous != AUTH_ANONYMOUS_NONE;
@@ -56,6 +62,7 @@ void app_close(struct app *app, int *lock_fd)
 {
     auth_free(app->auth);
     store_close(app->registry.store);
+    cache_free(app->registry.content);
     if (app->db)
         db_close(app->db);
     if (*lock_fd >= 0)

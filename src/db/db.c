@@ -1,5 +1,6 @@
 #include "base/metrics.h"
 #include "db/db_driver.h"
+#include "db/db_hot.h"
 #include "db/db_writer.h"
 
 #include <assert.h>
@@ -7,7 +8,9 @@
 #include <stdlib.h>
 
 static const struct db_statement statements[] = {
-#define Q(name, sql) {#name, sql},
+#define Q DB_STATEMENT_Q
+#define H DB_STATEMENT_H
+#define W DB_STATEMENT_W
 #include "db/queries.def"
 #undef Q
 };
@@ -17,6 +20,10 @@ struct db {
     struct arena arena; /* what lives as long as the db */
     struct db_conn writer_conn;
     struct db_conn *readers; /* setup.readers_n */
+    struct db_conn memory;   /* the reactors' */
+    struct db_hot *hot;      /* NULL: nothing is remembered */
+    size_t remember_bytes;
+    struct db_touches touches; /* the writer's */
     struct db_writer writer;
     bool reading_only; /* the writer was never started */
     atomic_bool damaged;
@@ -69,6 +76,8 @@ static struct db *db_new(const struct db_setup *setup)
     db->setup.dir = arena_str(&db->arena, setup->dir);
     db->writer_conn =
         (struct db_conn){.setup = &db->setup, .damaged = &db->damaged, .writer = true};
+    db->memory =
+        (struct db_conn){.setup = &db->setup, .damaged = &db->damaged, .memory_only = true};
     db->readers = ARENA_ARRAY(&db->arena, setup->readers_n, struct db_conn);
     for (unsigned i = 0; i < setup->readers_n; i++)
         db->readers[i] = (struct db_conn){.setup = &db->setup, .damaged = &db->damaged};
@@ -114,6 +123,31 @@ enum err db_open_setup(struct db **ret, const struct db_setup *setup, struct are
     return OK;
 }
 
+static enum err attach(struct db_conn *conn, void *arg)
+{
+    struct db *db = arg;
+    enum { SHARDS = 16 };
+    const atomic_uint *changes = db->setup.driver->count_of_changes(conn);
+    db->hot = db_hot_new(db->remember_bytes, SHARDS, changes);
+    conn->hot = db->hot;
+    conn->touches = &db->touches;
+    return OK;
+}
+
+enum err db_remember(struct db *db, size_t bytes_max)
+{
+    if (!bytes_max)
+        return OK;
+    db->remember_bytes = bytes_max;
+    enum err e = db_tx(db, attach, db);
+    if (e)
+        return e;
+    db->memory.hot = db->hot;
+    for (unsigned i = 0; i < db->setup.readers_n; i++)
+        db->readers[i].hot = db->hot;
+    return OK;
+}
+
 void db_close(struct db *db)
 {
     if (!db)
@@ -124,6 +158,7 @@ void db_close(struct db *db)
         assert(db->readers[i].cursors_n == 0 && db->readers[i].snapshot_n == 0);
         db->setup.driver->disconnect(&db->readers[i]);
     }
+    db_hot_free(db->hot);
     db->setup.driver->disconnect(&db->writer_conn);
     arena_release(&db->arena);
     free(db);
@@ -132,7 +167,7 @@ void db_close(struct db *db)
 struct db_conn *db_reader(struct db *db, int index)
 {
     if (index < 0)
-        return NULL;
+        return &db->memory;
     assert((unsigned)index < db->setup.readers_n);
     return &db->readers[index];
 }
@@ -204,9 +239,14 @@ struct db_counters db_counters(struct db *db)
 
 static enum err connected(struct db_conn *conn)
 {
-    if (!conn)
+    if (conn->memory_only)
         return ERR_WOULD_BLOCK;
     return conn->link ? OK : conn->setup->driver->connect(conn);
+}
+
+bool db_may_block(const struct db_conn *conn)
+{
+    return !conn->memory_only;
 }
 
 enum err db_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *found, void *arg)
@@ -215,13 +255,45 @@ enum err db_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *foun
     return e ? e : conn->setup->driver->verify(conn, what, found, arg);
 }
 
+/* A reader's statements see one state from the first of them to the end of the last. */
+static void set_stamp(struct db_conn *conn)
+{
+    if (conn->hot && conn->cursors_n == 0 && conn->snapshot_n == 0)
+        conn->stamp = db_hot_stamp(conn->hot);
+}
+
+/* *rows stays NULL when the statement has to be run. */
+static enum err find_rows(struct db_conn *conn, enum query q, const struct db_value *values,
+                          size_t n, struct cache_value **rows)
+{
+    if (!conn->hot || conn->writer || conn->setup->statements[q].use != DB_USE_HOT)
+        return OK;
+    if (conn->memory_only)
+        *rows = db_hot_find(conn->hot, conn, q, values, n);
+    else
+        return db_hot_fill(conn, q, values, n, rows);
+    return OK;
+}
+
 struct db_cursor db_query_values(struct db_conn *conn, enum query q, const struct db_value *values,
                                  size_t n)
 {
-    struct db_cursor c = {.conn = conn, .err = connected(conn)};
+    assert(q < conn->setup->statement_n);
+    struct db_cursor c = {.conn = conn};
+    if (!conn->memory_only) {
+        c.err = connected(conn);
+        if (!c.err && !conn->writer)
+            set_stamp(conn);
+    }
+    if (!c.err)
+        c.err = find_rows(conn, q, values, n, &c.rows);
+    if (c.err || c.rows)
+        return c;
+    c.err = connected(conn);
     if (c.err)
         return c;
-    assert(q < conn->setup->statement_n);
+    if (conn->touches)
+        db_hot_touch(conn->touches, &conn->setup->statements[q], values);
     c.err = conn->setup->driver->start(conn, q, values, n, &c.stmt);
     if (!c.err)
         conn->cursors_n++;
@@ -230,6 +302,8 @@ struct db_cursor db_query_values(struct db_conn *conn, enum query q, const struc
 
 void db_cursor_end(struct db_cursor *c)
 {
+    cache_value_unref(c->rows);
+    c->rows = NULL;
     if (!c->stmt)
         return;
     c->conn->setup->driver->reset(c->stmt);
@@ -239,6 +313,14 @@ void db_cursor_end(struct db_cursor *c)
 
 bool db_next(struct db_cursor *c)
 {
+    if (c->rows) {
+        if (c->row_n < db_rows(c->rows)->row_n) {
+            c->row_n++;
+            return true;
+        }
+        db_cursor_end(c);
+        return false;
+    }
     if (!c->stmt)
         return false;
     bool row = false;
@@ -248,24 +330,40 @@ bool db_next(struct db_cursor *c)
     return c->stmt != NULL;
 }
 
+/* Of a row in memory. */
+static const struct db_cell *cell(const struct db_cursor *c, int column)
+{
+    const struct db_rows *rows = db_rows(c->rows);
+    assert(c->row_n > 0 && (unsigned)column < rows->column_n);
+    return &rows->cells[(c->row_n - 1) * rows->column_n + (unsigned)column];
+}
+
+static str cell_bytes(const struct db_cursor *c, int column)
+{
+    const struct db_cell *in = cell(c, column);
+    bool bytes = in->type == DB_VALUE_TEXT || in->type == DB_VALUE_BYTES;
+    return bytes ? str_make(c->rows->bytes + in->offset, in->n) : (str){0};
+}
+
 int64_t db_int(const struct db_cursor *c, int column)
 {
-    return c->conn->setup->driver->column_int(c->stmt, column);
+    return c->rows ? cell(c, column)->i : c->conn->setup->driver->column_int(c->stmt, column);
 }
 
 str db_text(const struct db_cursor *c, int column)
 {
-    return c->conn->setup->driver->column_text(c->stmt, column);
+    return c->rows ? cell_bytes(c, column) : c->conn->setup->driver->column_text(c->stmt, column);
 }
 
 str db_bytes(const struct db_cursor *c, int column)
 {
-    return c->conn->setup->driver->column_bytes(c->stmt, column);
+    return c->rows ? cell_bytes(c, column) : c->conn->setup->driver->column_bytes(c->stmt, column);
 }
 
 bool db_is_null(const struct db_cursor *c, int column)
 {
-    return c->conn->setup->driver->column_is_null(c->stmt, column);
+    return c->rows ? cell(c, column)->type == DB_VALUE_NULL
+                   : c->conn->setup->driver->column_is_null(c->stmt, column);
 }
 
 str db_copy(const struct db_cursor *c, int column, struct arena *a)
@@ -279,6 +377,7 @@ enum err db_exec_values(struct db_conn *conn, enum query q, int64_t *changes,
 {
     DB_CURSOR struct db_cursor c = db_query_values(conn, q, values, n);
     bool row = true;
+    assert(!c.rows); /* what is worth remembering is worth reading */
     while (!c.err && row)
         c.err = conn->setup->driver->step(conn, c.stmt, &row);
     if (!c.err && changes)
@@ -290,9 +389,11 @@ enum err db_exec_values(struct db_conn *conn, enum query q, int64_t *changes,
 
 struct db_snapshot db_snapshot_begin(struct db_conn *conn)
 {
-    if (conn && conn->writer)
+    if (conn->writer || conn->memory_only)
         return (struct db_snapshot){0};
     struct db_snapshot s = {.err = connected(conn)};
+    if (!s.err)
+        set_stamp(conn);
     if (!s.err && conn->snapshot_n == 0)
         s.err = conn->setup->driver->begin(conn);
     if (!s.err) {

@@ -2,8 +2,9 @@
  *
  * Statements are rows of queries.def and named by their enum; no other file contains SQL. Reads go
  * through a reader connection (one per worker); writes through db_tx, which runs them on the writer
- * with group commit. The functions of registry/ take a `struct db_conn *` and so work in both. On a
- * reactor that is NULL, and every statement then says ERR_WOULD_BLOCK.
+ * with group commit. The functions of registry/ take a `struct db_conn *` and so work in both. The
+ * reactors share one that has no database behind it, only what is remembered (db_remember);
+ * whatever is not, is ERR_WOULD_BLOCK there.
  *
  *     DB_CURSOR struct db_cursor c = db_query(conn, Q_TAG_FIND, DB_INT(repo), DB_TEXT(name));
  *     if (db_next(&c)) digest = db_bytes(&c, 0);
@@ -15,6 +16,7 @@
 
 struct db;
 struct db_conn;
+struct cache_value;
 struct db_stmt; /* a driver's prepared statement, see db_driver.h */
 
 enum query {
@@ -43,7 +45,9 @@ static inline struct db_value db_text_or_null(str s)
 struct db_cursor {
     struct db_conn *conn;
     struct db_stmt *stmt;
-    enum err err; /* OK, or why db_next returned false */
+    struct cache_value *rows; /* instead of stmt: in memory */
+    size_t row_n;             /* of them, up to the current one */
+    enum err err;             /* OK, or why db_next returned false */
 };
 void db_cursor_end(struct db_cursor *c);
 #define DB_CURSOR __attribute__((cleanup(db_cursor_end)))
@@ -144,9 +148,16 @@ void db_sizes(const struct db *db, uint64_t *file_bytes, uint64_t *wal_bytes);
 /* Jobs that wait for the writer. Any thread. */
 uint64_t db_queued(struct db *db);
 
-/* The reader of worker `index` (below readers_n); used by that thread only. NULL for WORKER_NONE (a
- * reactor). It connects with its first statement, whose cursor shows when that fails. */
+/* From now on rows of the statements that queries.def marks are remembered, in at most bytes_max of
+ * memory; 0: nothing is. Once, before readers are used. Errors as db_tx. */
+NODISCARD enum err db_remember(struct db *db, size_t bytes_max);
+
+/* The reader of worker `index` (below readers_n); used by that thread only. It connects with its
+ * first statement, whose cursor shows when that fails. WORKER_NONE: the reactors', which has only
+ * what is remembered; it never blocks, and any number of threads may use it. */
 struct db_conn *db_reader(struct db *db, int index);
+/* False for the reactors' reader. */
+bool db_may_block(const struct db_conn *conn);
 
 /* How the database is, for who is asked whether the registry can serve. */
 struct db_condition {

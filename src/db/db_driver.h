@@ -15,15 +15,70 @@
 
 #include <stdatomic.h>
 
-enum { DB_ERROR_MAX = 256 };
+enum { DB_ERROR_MAX = 256, DB_DEPENDS_MAX = 3 };
 
 struct db_driver;
 struct db_link; /* the driver's connection */
+struct db_hot;
+struct db_touches;
+
+/* What statements depend on and touch (db_hot.h). */
+#define DB_THING_TABLE(X) X(USER) X(PROJECT) X(REPOSITORY) X(BLOB) X(BODY)
+enum db_thing {
+    DB_THING_NOTHING,
+#define X(name) DB_THING_##name,
+    DB_THING_TABLE(X)
+#undef X
+        DB_THING_ALL,
+    DB_THING_COUNT
+};
+
+struct db_depends {
+    enum db_thing thing;
+    int at;      /* parameter, from 1, or column, from 0 */
+    bool column; /* else parameter */
+};
 
 struct db_statement {
     const char *name;
     const char *sql;
+    enum { DB_USE_READS, DB_USE_HOT, DB_USE_WRITES } use;
+    struct db_depends depends[DB_DEPENDS_MAX]; /* of HOT; ended by NOTHING */
+    struct db_depends touches;                 /* of WRITES */
 };
+
+/* Rows of queries.def as initialisers of struct db_statement, for
+ *     #define Q DB_STATEMENT_Q
+ *     #define H DB_STATEMENT_H
+ *     #define W DB_STATEMENT_W
+ * and what their arguments are made of. */
+#define DB_STATEMENT_Q(name, sql)          {#name, sql, DB_USE_READS, {{0}}, {0}},
+#define DB_STATEMENT_H(name, depends, sql) {#name, sql, DB_USE_HOT, depends, {0}},
+#define DB_STATEMENT_W(name, touches, sql) {#name, sql, DB_USE_WRITES, {{0}}, touches},
+#define DEPENDS(...) \
+    {                \
+        __VA_ARGS__  \
+    }
+#define FOUND(thing, column)           \
+    {                                  \
+        DB_THING_##thing, column, true \
+    }
+#define ON(thing, parameter)               \
+    {                                      \
+        DB_THING_##thing, parameter, false \
+    }
+#define TOUCHES(thing, parameter)          \
+    {                                      \
+        DB_THING_##thing, parameter, false \
+    }
+#define TOUCHES_ALL            \
+    {                          \
+        DB_THING_ALL, 0, false \
+    }
+#define TOUCHES_NOTHING            \
+    {                              \
+        DB_THING_NOTHING, 0, false \
+    }
 
 /* All that distinguishes a program's database from a test's. */
 struct db_setup {
@@ -42,10 +97,15 @@ struct db_conn {
     atomic_bool *damaged; /* of the db: set once a connection met damage */
     struct db_link *link; /* NULL: not connected yet */
     bool writer;
-    bool wrote;               /* the transaction that was committed last changed something */
-    unsigned cursors_n;       /* open now */
-    unsigned snapshot_n;      /* depth of db_snapshot_begin */
-    char error[DB_ERROR_MAX]; /* last failure's text, NUL-terminated */
+    bool wrote;                 /* the transaction that was committed last changed something */
+    bool memory_only;           /* the reactors': has no link, only what is hot */
+    struct db_hot *hot;         /* NULL: nothing is remembered */
+    uint64_t stamp;             /* reader: of the snapshot it is in (db_hot.h) */
+    struct db_touches *touches; /* writer: noted here; NULL: nothing is remembered */
+    unsigned changes_made;      /* writer: what its commits added to *count_of_changes() */
+    unsigned cursors_n;         /* open now */
+    unsigned snapshot_n;        /* depth of db_snapshot_begin */
+    char error[DB_ERROR_MAX];   /* last failure's text, NUL-terminated */
 };
 
 struct db_driver {
@@ -81,6 +141,8 @@ struct db_driver {
     void (*reset)(struct db_stmt *s);
     /* Rows changed by a statement that has been stepped to its end. */
     int64_t (*changes)(struct db_conn *conn, const struct db_stmt *s);
+    uint32_t (*column_n)(const struct db_stmt *s);
+    int (*column_type)(const struct db_stmt *s, int column); /* of struct db_value */
     int64_t (*column_int)(const struct db_stmt *s, int column);
     str (*column_text)(const struct db_stmt *s, int column);
     str (*column_bytes)(const struct db_stmt *s, int column);
@@ -90,6 +152,10 @@ struct db_driver {
     const char *(*version)(void);
     /* Sizes of the files; any thread. */
     void (*sizes)(const struct db_setup *setup, uint64_t *file_bytes, uint64_t *wal_bytes);
+    /* A word of memory that each commit by anybody, in any process, changes, when it can be seen:
+     * by one, and a commit of ours adds the same to conn->changes_made. It is there as long as the
+     * connection. NULL: cannot tell. */
+    const atomic_uint *(*count_of_changes)(struct db_conn *writer);
 
     /* Called by the writer between transactions: after each commit, and with `idle` when no job
      * came for setup->idle_ms. True: call again when idle. */

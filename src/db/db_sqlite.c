@@ -150,7 +150,9 @@ static void configure_once(void)
 
 static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
-    struct db_link *link = arg;
+    struct db_conn *conn = arg;
+    struct db_link *link = conn->link;
+    conn->changes_made++;
     if (pages < link->wal_pages) /* all was in the database file, the WAL began anew */
         link->wal_next_pages = 0;
     link->wal_pages = pages;
@@ -177,7 +179,7 @@ static enum err configure(struct db_conn *conn)
     sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     if (conn->writer) /* in place of SQLite's own checkpoints */
-        sqlite3_wal_hook(db, on_wal, conn->link);
+        sqlite3_wal_hook(db, on_wal, conn);
     const char *settings = conn->writer ? settings_writer : settings_reader;
     return sqlite3_exec(db, settings, NULL, NULL, NULL) ? sqlite_fail(conn) : OK;
 }
@@ -380,6 +382,25 @@ static int64_t changes(struct db_conn *conn, const struct db_stmt *s)
     return sqlite3_stmt_readonly(s->raw) ? 0 : sqlite3_changes64(conn->link->db);
 }
 
+static uint32_t column_n(const struct db_stmt *s)
+{
+    return (uint32_t)sqlite3_column_count(s->raw);
+}
+
+static int column_type(const struct db_stmt *s, int column)
+{
+    switch (sqlite3_column_type(s->raw, column)) {
+    case SQLITE_INTEGER:
+        return DB_VALUE_INT;
+    case SQLITE_TEXT:
+        return DB_VALUE_TEXT;
+    case SQLITE_BLOB:
+        return DB_VALUE_BYTES;
+    default:
+        return DB_VALUE_NULL; /* Berth stores no other type */
+    }
+}
+
 static bool column_is_null(const struct db_stmt *s, int column)
 {
     return sqlite3_column_type(s->raw, column) == SQLITE_NULL;
@@ -402,6 +423,22 @@ static str column_bytes(const struct db_stmt *s, int column)
         return (str){0};
     const void *p = sqlite3_column_blob(s->raw, column); /* NULL when empty */
     return str_make(p ? p : "", (size_t)sqlite3_column_bytes(s->raw, column));
+}
+
+/* The index of the write-ahead log begins with its version, an unused word, and the count of
+ * transactions (https://sqlite.org/walformat.html, "WAL-Index File Format"); all processes that use
+ * the database share it. */
+static const atomic_uint *wal_changes(struct db_conn *conn)
+{
+    enum { REGION_BYTES = 32768, VERSION = 3007000 };
+    sqlite3_file *file = NULL;
+    volatile void *index = NULL;
+    if (sqlite3_file_control(conn->link->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) || !file ||
+        !file->pMethods || file->pMethods->iVersion < 2 ||
+        file->pMethods->xShmMap(file, 0, REGION_BYTES, 0, &index) || !index)
+        return NULL;
+    const atomic_uint *words = (const atomic_uint *)index;
+    return atomic_load(&words[0]) == VERSION ? &words[2] : NULL;
 }
 
 /* Housekeeping. */
@@ -477,6 +514,8 @@ const struct db_driver db_driver_sqlite = {
     .step = step,
     .reset = reset,
     .changes = changes,
+    .column_n = column_n,
+    .column_type = column_type,
     .column_int = column_int,
     .column_text = column_text,
     .column_bytes = column_bytes,
@@ -484,6 +523,7 @@ const struct db_driver db_driver_sqlite = {
     .name = "sqlite",
     .version = sqlite3_libversion,
     .sizes = sizes,
+    .count_of_changes = wal_changes,
     .maintain = maintain,
     .probe = probe,
 };

@@ -26,8 +26,9 @@ struct route {
     enum body_kind body;
     uint64_t body_max_bytes; /* BODY_SMALL; 0: the server's default */
     enum err too_large;      /* error for a larger body; 0: ERR_BODY_TOO_LARGE */
-    bool quick;              /* needs no worker: runs on the reactor (health) */
-    const char *help;        /* one line: specification section, purpose */
+    bool quick; /* runs on the reactor first: what is not in memory is ERR_WOULD_BLOCK, and the
+                   handler, which has changed nothing by then, runs again on a worker */
+    const char *help; /* one line: specification section, purpose */
 };
 
 struct router {

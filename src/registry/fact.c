@@ -81,13 +81,12 @@ enum err facts_insert(struct db_conn *conn, int64_t body, const struct facts *fa
     return e;
 }
 
-enum err facts_list(struct db_conn *conn, const struct digest *digest, str key, struct arena *a,
-                    str **values, size_t *n)
+enum err facts_list(struct db_conn *conn, int64_t body, str key, struct arena *a, str **values,
+                    size_t *n)
 {
     str *list = ARENA_ARRAY(a, FACTS_MAX, str);
     size_t count = 0;
-    DB_CURSOR struct db_cursor c =
-        db_query(conn, Q_FACT_LIST, DB_BYTES(digest_stored(digest)), DB_TEXT(key));
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_FACT_LIST, DB_INT(body), DB_TEXT(key));
     while (count < FACTS_MAX && db_next(&c))
         list[count++] = db_copy(&c, 0, a);
     if (c.err)

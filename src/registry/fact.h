@@ -35,6 +35,6 @@ void facts_read(struct arena *a, const struct manifest *manifest, str bytes, str
 /* Writer: for a body that was just inserted. */
 NODISCARD enum err facts_insert(struct db_conn *conn, int64_t body, const struct facts *facts);
 
-/* The values of one key of a manifest, in byte order: at most FACTS_MAX, in the arena. */
-NODISCARD enum err facts_list(struct db_conn *conn, const struct digest *digest, str key,
-                              struct arena *a, str **values, size_t *n);
+/* The values of one key of a manifest's body, in byte order: at most FACTS_MAX, in the arena. */
+NODISCARD enum err facts_list(struct db_conn *conn, int64_t body, str key, struct arena *a,
+                              str **values, size_t *n);

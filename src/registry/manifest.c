@@ -3,8 +3,8 @@
 #include "registry/referrer.h"
 #include "registry/tag.h"
 
-enum err manifest_get(struct db_conn *conn, str full_name, const struct reference *reference,
-                      bool with_bytes, struct arena *a, struct manifest_view *ret)
+static enum err find(struct db_conn *conn, str full_name, const struct reference *reference,
+                     struct arena *a, struct manifest_view *ret)
 {
     DB_CURSOR struct db_cursor c =
         reference->is_digest
@@ -13,21 +13,35 @@ enum err manifest_get(struct db_conn *conn, str full_name, const struct referenc
             : db_query(conn, Q_MANIFEST_GET_BY_TAG, DB_TEXT(full_name), DB_TEXT(reference->tag));
     if (!db_next(&c))
         return c.err ? c.err : ERR_MANIFEST_UNKNOWN;
-    struct manifest_view view = {
+    *ret = (struct manifest_view){
         .media_type = db_copy(&c, 1, a),
         .size_bytes = (uint64_t)db_int(&c, 2),
-        .review_from = db_int(&c, 4),
+        .review_from = db_int(&c, 3),
+        .body = db_int(&c, 4),
     };
-    if (!digest_from_stored(db_bytes(&c, 0), &view.digest))
-        return ERR_DB_CORRUPT;
-    /* The body's pages are read only when the column is. */
-    if (with_bytes) {
-        view.bytes = db_copy(&c, 3, a);
-        if (view.bytes.n != view.size_bytes)
-            return ERR_DB_CORRUPT;
-    }
-    *ret = view;
-    return OK;
+    return digest_from_stored(db_bytes(&c, 0), &ret->digest) ? OK : ERR_DB_CORRUPT;
+}
+
+/* On a connection without a snapshot the body may just have been collected. */
+static enum err read_bytes(struct db_conn *conn, struct arena *a, struct manifest_view *view)
+{
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_MANIFEST_BYTES, DB_INT(view->body));
+    if (!db_next(&c))
+        return c.err ? c.err : ERR_MANIFEST_UNKNOWN;
+    view->bytes = db_copy(&c, 0, a);
+    return view->bytes.n == view->size_bytes ? OK : ERR_DB_CORRUPT;
+}
+
+enum err manifest_get(struct db_conn *conn, str full_name, const struct reference *reference,
+                      bool with_bytes, struct arena *a, struct manifest_view *ret)
+{
+    struct manifest_view view;
+    enum err e = find(conn, full_name, reference, a, &view);
+    if (!e && with_bytes)
+        e = read_bytes(conn, a, &view);
+    if (!e)
+        *ret = view;
+    return e;
 }
 
 /* Size of the content a reference names, if it is linked in the repository. */

@@ -11,6 +11,7 @@ struct manifest_view {
     uint64_t size_bytes;
     str bytes;           /* p == NULL when not asked for */
     int64_t review_from; /* found by digest: as in registry/review.h */
+    int64_t body;
 };
 
 /* The manifest a reference names in that repository; strings in the arena. ERR_MANIFEST_UNKNOWN

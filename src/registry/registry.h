@@ -3,6 +3,7 @@
 #pragma once
 
 #include "auth/principal.h"
+#include "base/cache.h"
 #include "blob/store.h"
 #include "blob/upload_state.h"
 #include "db/db.h"
@@ -13,6 +14,7 @@
 struct registry {
     struct db *db;
     struct store *store;
+    struct cache *content; /* registry/content.h; NULL: nothing is kept */
     struct upload_table *uploads;
     struct pool *pool;
     bool new_projects_public;       /* auth.anonymous is pull or push */

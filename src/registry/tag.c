@@ -45,7 +45,8 @@ static enum err tag_find_newest(struct db_conn *conn, const struct repository *r
 static enum err end_lifetime(struct db_conn *conn, const struct repository *repository, int64_t id,
                              const struct digest *digest, str by, int64_t now_us)
 {
-    enum err e = db_exec(conn, Q_TAG_END, DB_INT(now_us), DB_TEXT(by), DB_INT(id));
+    enum err e =
+        db_exec(conn, Q_TAG_END, DB_INT(now_us), DB_TEXT(by), DB_INT(repository->id), DB_INT(id));
     return e ? e
              : db_exec(conn, Q_REVIEW_MANIFEST, DB_INT(now_us), DB_INT(repository->id),
                        DB_BYTES(digest_stored(digest)));
