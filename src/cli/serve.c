@@ -3,6 +3,7 @@
 #include "api/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "cli/app.h"
 #include "cli/data_dir.h"
@@ -233,19 +234,22 @@ static void tell_ready(struct serving *s)
     serve_tls_warn(&s->tls);
 }
 
-/* SIGTERM or SIGINT end the wait, SIGHUP asks for a reload. Certificates are looked after in the
- * meantime. */
+/* SIGTERM or SIGINT end the wait, SIGHUP asks for a reload. Certificates and memory are looked
+ * after in the meantime. */
 static void wait_for_end(struct serving *s, const sigset_t *signals)
 {
+    enum { MEMORY_TICKS = 5 };
     const struct timespec tick = {.tv_sec = SERVE_TLS_TICK_S};
-    for (;;) {
-        int number = sigtimedwait(signals, NULL, s->tls.tls ? &tick : NULL);
+    for (unsigned ticks = 1;; ticks++) {
+        int number = sigtimedwait(signals, NULL, &tick);
         if (number == SIGTERM || number == SIGINT)
             return;
         if (number == SIGHUP)
             reload_run(&s->reload);
         else
             serve_tls_tick(&s->tls);
+        if (ticks % MEMORY_TICKS == 0)
+            memory_give_back();
     }
 }
 
