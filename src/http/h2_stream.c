@@ -147,6 +147,8 @@ static bool fill(struct exchange *x, str *data)
             push_filling(x);
             b = NULL;
         }
+        if (!b && (x->waiting || x->paused))
+            return false;
         if (!b && !(b = x->h2.filling = exchange_buffer(x, 0)))
             return false;
         size_t n = b->cap - b->n < data->n ? b->cap - b->n : data->n;

@@ -1,0 +1,667 @@
+/* HTTP/2 against a real server, with nghttp2 as the client: what reactors, workers and sinks do to
+ * each other. Frames that no client sends are in test/protocol/test_http2*.py. */
+#include "http/h1_fixture.h"
+
+#include <nghttp2/nghttp2.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { STREAMS_MAX = 64, BLOCK_BYTES = 16384 };
+
+static struct fixture f;
+
+/* Client. */
+
+struct stream {
+    int32_t id;
+    int status; /* the last one, 100 too */
+    char body[64];
+    uint64_t body_n;
+    uint32_t body_sum;
+    bool over;
+    uint32_t code; /* of the end */
+    uint64_t to_send, sent;
+    uint32_t sent_sum;
+};
+
+struct peer {
+    int fd;
+    nghttp2_session *session;
+    struct stream streams[STREAMS_MAX];
+    size_t n;
+    bool gone;
+    uint32_t goaway; /* error code of the last one, + 1 */
+};
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *user)
+{
+    struct stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    uint64_t status;
+    if (s && str_eq(str_make(name, name_n), STR(":status")) &&
+        str_u64(str_make(value, value_n), &status))
+        s->status = (int)status;
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
+                   void *user)
+{
+    struct stream *s = nghttp2_session_get_stream_user_data(session, id);
+    for (size_t i = 0; i < n && s->body_n + i + 1 < sizeof s->body; i++)
+        s->body[s->body_n + i] = (char)p[i];
+    s->body_sum = pattern_sum(s->body_sum, (const char *)p, n);
+    s->body_n += n;
+    return 0;
+}
+
+static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
+{
+    struct stream *s = nghttp2_session_get_stream_user_data(session, id);
+    s->over = true;
+    s->code = code;
+    return 0;
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct peer *p = user;
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        p->goaway = frame->goaway.error_code + 1;
+    return 0;
+}
+
+static void peer_open(struct peer *p)
+{
+    nghttp2_session_callbacks *c;
+    memset(p, 0, sizeof *p);
+    p->fd = client_connect(&f);
+    if (nghttp2_session_callbacks_new(&c))
+        abort();
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+    if (nghttp2_session_client_new(&p->session, c, p) ||
+        nghttp2_submit_settings(p->session, NGHTTP2_FLAG_NONE, NULL, 0))
+        abort();
+    nghttp2_session_callbacks_del(c);
+}
+
+static void peer_close(struct peer *p)
+{
+    nghttp2_session_del(p->session);
+    close(p->fd);
+}
+
+static void peer_send(struct peer *p)
+{
+    const uint8_t *bytes;
+    ssize_t n;
+    while ((n = nghttp2_session_mem_send(p->session, &bytes)) > 0)
+        client_send_bytes(p->fd, bytes, (size_t)n);
+}
+
+/* Sends what there is, then reads something. False at the end of the connection. */
+static bool peer_step(struct peer *p)
+{
+    uint8_t block[BLOCK_BYTES];
+    peer_send(p);
+    ssize_t n = recv(p->fd, block, sizeof block, 0);
+    if (n <= 0) {
+        p->gone = true;
+        return false;
+    }
+    CHECK(nghttp2_session_mem_recv(p->session, block, (size_t)n) == n);
+    peer_send(p);
+    return true;
+}
+
+static void peer_wait(struct peer *p, const struct stream *s)
+{
+    while (!s->over && peer_step(p)) {
+    }
+}
+
+static ssize_t next_bytes(nghttp2_session *session, int32_t id, uint8_t *to, size_t max,
+                          uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    struct stream *s = source->ptr;
+    uint64_t left = s->to_send - s->sent;
+    size_t n = left < max ? (size_t)left : max;
+    pattern_fill((char *)to, s->sent, n);
+    s->sent_sum = pattern_sum(s->sent_sum, (char *)to, n);
+    s->sent += n;
+    if (s->sent == s->to_send)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)n;
+}
+
+static nghttp2_nv field(const char *name, const char *value)
+{
+    return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value),
+                        NGHTTP2_NV_FLAG_NONE};
+}
+
+/* `body_n` bytes of pattern; 0: no body. */
+static struct stream *peer_ask(struct peer *p, const char *method, const char *path,
+                               uint64_t body_n)
+{
+    const nghttp2_nv fields[] = {field(":method", method), field(":scheme", "http"),
+                                 field(":authority", "h"), field(":path", path)};
+    struct stream *s = &p->streams[p->n++];
+    *s = (struct stream){.to_send = body_n};
+    const nghttp2_data_provider body = {.source.ptr = s, .read_callback = next_bytes};
+    s->id = nghttp2_submit_request(p->session, NULL, fields, 4, body_n > 0 ? &body : NULL, s);
+    CHECK(s->id > 0);
+    peer_send(p);
+    return s;
+}
+
+static struct stream *peer_get(struct peer *p, const char *path)
+{
+    struct stream *s = peer_ask(p, "GET", path, 0);
+    peer_wait(p, s);
+    return s;
+}
+
+static void peer_reset(struct peer *p, const struct stream *s)
+{
+    (void)nghttp2_submit_rst_stream(p->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
+    peer_send(p);
+}
+
+static void check_uploaded(const struct stream *s)
+{
+    char want[64];
+    snprintf(want, sizeof want, "%llu %08x", (unsigned long long)s->to_send, s->sent_sum);
+    CHECK_INT(s->status, 201);
+    CHECK_STR(str_from(s->body), want);
+}
+
+static struct http_config h2_config(void)
+{
+    struct http_config config = fixture_config();
+    config.http2 = (struct http2_limits){.cleartext = true,
+                                         .streams_max = STREAMS_MAX,
+                                         .window_bytes = 4 << 20,
+                                         .resets_max = 100,
+                                         .control_frames_max = 1000,
+                                         .continuations_max = 8,
+                                         .queue_max = 1000};
+    return config;
+}
+
+static void start(void)
+{
+    fixture_start(&f, h2_config(), 4, 100);
+}
+
+/* Requests. */
+
+static void answers(void)
+{
+    struct peer p;
+    start();
+    peer_open(&p);
+    struct stream *s = peer_get(&p, "/hello");
+    CHECK_INT(s->status, 200);
+    CHECK_STR(str_from(s->body), "hello");
+    CHECK_STR(str_from(peer_get(&p, "/quick")->body), "quick");
+    CHECK_STR(str_from(peer_get(&p, "/maybe")->body), "slow");
+    CHECK(str_starts(str_from(peer_get(&p, "/about/x")->body), STR("127.0.0.1|h|127.0.0.1:")));
+    CHECK_INT(peer_get(&p, "/nothing")->status, 500);
+    CHECK_INT(peer_get(&p, "/error")->status, 403);
+    CHECK_INT(peer_get(&p, "/nowhere")->status, 404);
+    CHECK_INT(peer_ask(&p, "PUT", "/hello", 0)->over, 0);
+    peer_wait(&p, &p.streams[p.n - 1]);
+    CHECK_INT(p.streams[p.n - 1].status, 405);
+    peer_close(&p);
+    fixture_stop(&f);
+    CHECK_INT(f.done, 8);
+}
+
+static void many_at_once(void)
+{
+    static const char *const paths[] = {"/hello", "/quick", "/maybe", "/file/100000",
+                                        "/file/70000?cold"};
+    struct peer p;
+    start();
+    peer_open(&p);
+    for (size_t i = 0; i < 60; i++)
+        peer_ask(&p, "GET", paths[i % 5], 0);
+    for (size_t i = 0; i < 60; i++) {
+        peer_wait(&p, &p.streams[i]);
+        CHECK_INT(p.streams[i].status, 200);
+        CHECK_INT(p.streams[i].code, NGHTTP2_NO_ERROR);
+    }
+    CHECK_INT(p.streams[3].body_n, 100003);
+    CHECK_INT(p.streams[4].body_n, 70003);
+    peer_close(&p);
+    fixture_stop(&f);
+    CHECK_INT(f.done, 60);
+}
+
+/* "<<", the pattern, ">": as the handler makes it. */
+static uint32_t file_sum(uint64_t n)
+{
+    char block[4096];
+    uint32_t sum = pattern_sum(0, "<<", 2);
+    for (uint64_t at = 0; at < n; at += sizeof block) {
+        size_t part = n - at < sizeof block ? (size_t)(n - at) : sizeof block;
+        pattern_fill(block, at, part);
+        sum = pattern_sum(sum, block, part);
+    }
+    return pattern_sum(sum, ">", 1);
+}
+
+static void files(void)
+{
+    struct peer p;
+    start();
+    peer_open(&p);
+    struct stream *s = peer_get(&p, "/file/3000000");
+    CHECK_INT(s->body_n, 3000003);
+    CHECK_INT(s->body_sum, file_sum(3000000));
+    s = peer_get(&p, "/file/1500000?cold");
+    CHECK_INT(s->body_sum, file_sum(1500000));
+    s = peer_get(&p, "/file/5000?short"); /* cut off, and said so */
+    CHECK_INT(s->code, NGHTTP2_INTERNAL_ERROR);
+    CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    s = peer_ask(&p, "HEAD", "/file/5000", 0);
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 200);
+    CHECK_INT(s->body_n, 0);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void small_bodies(void)
+{
+    char want[64];
+    struct peer p;
+    start();
+    peer_open(&p);
+    struct stream *s = peer_ask(&p, "POST", "/sum", 3000000);
+    peer_wait(&p, s);
+    snprintf(want, sizeof want, "3000000 %08x", s->sent_sum);
+    CHECK_STR(str_from(s->body), want);
+    s = peer_ask(&p, "POST", "/small", 1001); /* the route's own bound */
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 413);
+    s = peer_ask(&p, "POST", "/hello", 5);
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 405);
+    s = peer_ask(&p, "POST", "/drain", 100);
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 200);
+    s = peer_ask(&p, "GET", "/hello", 100);
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 413);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void streams(void)
+{
+    static const uint64_t sizes[] = {1, 2000, 16384, 65535, 65536, 300000, 20000000};
+    struct peer p;
+    start();
+    peer_open(&p);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct stream *s = peer_ask(&p, "PUT", "/stream", sizes[i]);
+        peer_wait(&p, s);
+        check_uploaded(s);
+    }
+    for (size_t i = 0; i < 20; i++) /* at once */
+        peer_ask(&p, "PUT", "/stream", 200000 + i);
+    for (size_t i = 7; i < 27; i++) {
+        peer_wait(&p, &p.streams[i]);
+        check_uploaded(&p.streams[i]);
+    }
+    peer_close(&p);
+    fixture_stop(&f);
+    CHECK_INT(f.finished, 27);
+    CHECK_INT(f.aborted, 0);
+    CHECK(f.cap_max > 65536); /* a fast body gets larger buffers */
+}
+
+static void sinks_that_fail(void)
+{
+    struct peer p;
+    start();
+    peer_open(&p);
+    struct stream *s = peer_ask(&p, "PUT", "/failing", 5000000);
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 507);
+    CHECK(s->sent < s->to_send);
+    s = peer_ask(&p, "PUT", "/refused", 5000000);
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 403);
+    CHECK_INT(s->code, NGHTTP2_NO_ERROR);
+    CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    peer_close(&p);
+    fixture_stop(&f);
+    CHECK_INT(f.aborted, 1);
+    CHECK_INT(f.answered_aborts, 1);
+}
+
+/* Back-pressure. */
+
+static void a_slow_sink_holds_up_its_stream_only(void)
+{
+    struct peer p;
+    start();
+    f.hold = true;
+    peer_open(&p);
+    struct stream *s = peer_ask(&p, "PUT", "/stream", 1000000);
+    /* All of the first window is held, and no more is granted. */
+    while (s->sent < 65535 && peer_step(&p)) {
+    }
+    for (int i = 0; i < 5; i++)
+        CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    CHECK_INT(s->sent, 65535);
+    CHECK(f.held_bytes_max <= 2 * 65536 + 4 * 16384);
+    fixture_wait_held(&f, 65535);
+    pthread_mutex_lock(&f.lock);
+    f.hold = false;
+    pthread_mutex_unlock(&f.lock);
+    fixture_release(&f);
+    peer_wait(&p, s);
+    check_uploaded(s);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+/* More uploads than the budget has room for: all of them end well, one after another. */
+static void the_budget_is_shared(void)
+{
+    enum { PEERS = 4, EACH = 5 };
+    static struct peer peers[PEERS];
+    struct http_config config = h2_config();
+    config.limits.receive_memory_bytes = 1 << 20;
+    config.limits.upload_window_bytes = 256 << 10;
+    fixture_start(&f, config, 4, 100);
+    f.hold = true;
+    for (int i = 0; i < PEERS; i++) {
+        peer_open(&peers[i]);
+        for (int k = 0; k < EACH; k++)
+            peer_ask(&peers[i], "PUT", "/stream", 400000);
+    }
+    fixture_wait_held(&f, 256 << 10);
+    pthread_mutex_lock(&f.lock);
+    f.hold = false;
+    pthread_mutex_unlock(&f.lock);
+    fixture_release(&f);
+    for (int i = 0; i < PEERS; i++)
+        for (int k = 0; k < EACH; k++) {
+            peer_wait(&peers[i], &peers[i].streams[k]);
+            check_uploaded(&peers[i].streams[k]);
+        }
+    for (int i = 0; i < PEERS; i++)
+        peer_close(&peers[i]);
+    CHECK(fixture_hits(&f, LIMIT_RECEIVE_PAUSE) > 0);
+    fixture_stop(&f);
+    CHECK(f.held_bytes_max <= 1 << 20);
+    CHECK_INT(f.finished, PEERS * EACH);
+}
+
+/* Clients that go. */
+
+static void resets_while_a_worker_has_it(void)
+{
+    struct peer p;
+    start();
+    peer_open(&p);
+    struct stream *s = peer_ask(&p, "GET", "/gate", 0);
+    gate_wait_arrived(&f.gate, 1);
+    peer_reset(&p, s);
+    CHECK_INT(peer_get(&p, "/hello")->status, 200); /* so the reset has arrived */
+    gate_open(&f.gate, 1);
+    fixture_wait(&f, &f.done, 2);
+    CHECK_INT(f.done_status, 0);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void resets_while_the_sink_has_it(void)
+{
+    struct peer p;
+    start();
+    f.hold = true;
+    peer_open(&p);
+    struct stream *s = peer_ask(&p, "PUT", "/stream", 500000);
+    fixture_wait_held(&f, 1);
+    peer_reset(&p, s);
+    CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    while (fixture_release_next(&f, 1)) {
+    }
+    fixture_wait(&f, &f.aborted, 1);
+    CHECK_INT(f.answered_aborts, 0);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void connections_end_at_any_time(void)
+{
+    struct peer p;
+    start();
+    f.hold = true;
+    peer_open(&p);
+    peer_ask(&p, "PUT", "/stream", 500000);
+    peer_ask(&p, "GET", "/gate", 0);
+    peer_ask(&p, "GET", "/file/5000000", 0);
+    peer_ask(&p, "GET", "/file/5000000?cold", 0);
+    peer_ask(&p, "POST", "/sum", 1000000);
+    fixture_wait_held(&f, 1);
+    gate_wait_arrived(&f.gate, 1);
+    peer_close(&p);
+    fixture_wait(&f, &f.done, 3); /* of the five, those that nothing holds */
+    gate_open(&f.gate, 1);
+    while (fixture_release_next(&f, 1)) {
+    }
+    fixture_wait(&f, &f.done, 5);
+    fixture_stop(&f);
+    CHECK_INT(f.aborted, 1);
+}
+
+/* Bounds. */
+
+static void requests_that_were_reset_still_count(void)
+{
+    struct peer p;
+    struct http_config config = h2_config();
+    config.http2.streams_max = 3;
+    fixture_start(&f, config, 4, 100);
+    peer_open(&p);
+    CHECK_INT(peer_get(&p, "/hello")->status, 200); /* the client knows the bound from here on */
+    for (int i = 0; i < 3; i++)
+        peer_ask(&p, "GET", "/gate", 0);
+    gate_wait_arrived(&f.gate, 3);
+    for (size_t i = 1; i < 4; i++)
+        peer_reset(&p, &p.streams[i]);
+    struct stream *s = peer_get(&p, "/hello");
+    CHECK_INT(s->code, NGHTTP2_REFUSED_STREAM);
+    CHECK_INT(fixture_hits(&f, LIMIT_HTTP2_STREAMS), 1);
+    gate_open(&f.gate, 3);
+    fixture_wait(&f, &f.done, 4);
+    CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void rapid_resets_end_the_connection(void)
+{
+    struct peer p;
+    struct http_config config = h2_config();
+    config.http2.resets_max = 10;
+    fixture_start(&f, config, 4, 100);
+    peer_open(&p);
+    for (int i = 0; i < 20; i++)
+        peer_reset(&p, peer_ask(&p, "GET", "/hello", 0));
+    while (peer_step(&p)) {
+    }
+    CHECK_INT(p.goaway, NGHTTP2_ENHANCE_YOUR_CALM + 1);
+    CHECK_INT(fixture_hits(&f, LIMIT_HTTP2_RESETS), 1);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void slow_bodies_are_408(void)
+{
+    struct peer p;
+    struct http_config config = h2_config();
+    config.limits.body_ms = 100;
+    config.limits.body_bytes_per_second_min = 1 << 20;
+    fixture_start(&f, config, 4, 100);
+    peer_open(&p);
+    /* The client sends a first window, and then waits for more window as it never reads. */
+    struct stream *sink = peer_ask(&p, "PUT", "/stream", 1000000);
+    fixture_wait(&f, &f.aborted, 1);
+    CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 1);
+    peer_wait(&p, sink);
+    CHECK_INT(sink->status, 408);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void a_held_body_is_not_late(void)
+{
+    struct peer p;
+    struct http_config config = h2_config();
+    config.limits.body_ms = 50;
+    config.limits.body_bytes_per_second_min = 1 << 20;
+    fixture_start(&f, config, 4, 100);
+    f.hold = true;
+    peer_open(&p);
+    struct stream *s = peer_ask(&p, "PUT", "/stream", 300000);
+    fixture_wait_held(&f, 65535);
+    struct stream *late = peer_ask(&p, "PUT", "/stream", 1); /* this one is: its body stays out */
+    peer_wait(&p, late);
+    for (int i = 0; i < 20; i++) /* some turns of the timer */
+        CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    pthread_mutex_lock(&f.lock);
+    f.hold = false;
+    pthread_mutex_unlock(&f.lock);
+    fixture_release(&f);
+    peer_wait(&p, s);
+    check_uploaded(s);
+    CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 0);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void a_window_that_stays_shut_is_given_up(void)
+{
+    struct peer p;
+    struct http_config config = h2_config();
+    config.limits.send_ms = 100;
+    fixture_start(&f, config, 4, 100);
+    peer_open(&p);
+    const nghttp2_settings_entry shut = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
+    CHECK_INT(nghttp2_submit_settings(p.session, NGHTTP2_FLAG_NONE, &shut, 1), 0);
+    struct stream *s = peer_get(&p, "/file/10000");
+    CHECK_INT(s->status, 200);
+    CHECK_INT(s->code, NGHTTP2_CANCEL);
+    CHECK_INT(fixture_hits(&f, LIMIT_SEND_TIME), 1);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void a_client_that_does_not_read_is_given_up(void)
+{
+    struct peer p;
+    struct http_config config = h2_config();
+    config.limits.send_ms = 100;
+    fixture_start(&f, config, 4, 100);
+    peer_open(&p);
+    CHECK_INT(nghttp2_session_set_local_window_size(p.session, NGHTTP2_FLAG_NONE, 0, 1 << 30), 0);
+    const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
+    CHECK_INT(nghttp2_submit_settings(p.session, NGHTTP2_FLAG_NONE, &wide, 1), 0);
+    peer_ask(&p, "GET", "/file/30000000", 0);
+    fixture_wait(&f, &f.done, 1); /* nothing is read here */
+    CHECK_INT(fixture_hits(&f, LIMIT_SEND_TIME), 1);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+/* Ends. */
+
+static void *stop(void *unused)
+{
+    http_server_drain(f.server, 20000);
+    return unused;
+}
+
+static void drains(void)
+{
+    pthread_t thread;
+    struct peer p;
+    start();
+    peer_open(&p);
+    struct stream *s = peer_ask(&p, "GET", "/gate", 0);
+    gate_wait_arrived(&f.gate, 1);
+    pthread_create(&thread, NULL, stop, NULL);
+    while (!p.goaway && peer_step(&p)) {
+    }
+    CHECK_INT(p.goaway, NGHTTP2_NO_ERROR + 1);
+    gate_open(&f.gate, 1);
+    peer_wait(&p, s);
+    CHECK_INT(s->status, 200);
+    while (peer_step(&p)) {
+    }
+    pthread_join(thread, NULL);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void idle_connections_end(void)
+{
+    struct peer p;
+    struct http_config config = h2_config();
+    config.limits.idle_ms = 50;
+    fixture_start(&f, config, 4, 100);
+    peer_open(&p);
+    CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    while (peer_step(&p)) {
+    }
+    CHECK_INT(p.goaway, NGHTTP2_NO_ERROR + 1);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+static void shutdown_without_grace(void)
+{
+    struct peer p;
+    start();
+    f.hold = true;
+    peer_open(&p);
+    peer_ask(&p, "PUT", "/stream", 500000);
+    peer_ask(&p, "GET", "/file/9000000", 0);
+    fixture_wait_held(&f, 1);
+    pthread_mutex_lock(&f.lock);
+    f.hold = false;
+    pthread_mutex_unlock(&f.lock);
+    fixture_release(&f);
+    http_server_drain(f.server, 0);
+    CHECK_INT(f.finished + f.aborted, 1);
+    peer_close(&p);
+    fixture_stop(&f);
+}
+
+TESTS({"answers", answers}, {"many at once", many_at_once}, {"files", files},
+      {"small bodies", small_bodies}, {"streams", streams}, {"sinks that fail", sinks_that_fail},
+      {"a slow sink holds up its stream only", a_slow_sink_holds_up_its_stream_only},
+      {"the budget is shared", the_budget_is_shared},
+      {"resets while a worker has it", resets_while_a_worker_has_it},
+      {"resets while the sink has it", resets_while_the_sink_has_it},
+      {"connections end at any time", connections_end_at_any_time},
+      {"requests that were reset still count", requests_that_were_reset_still_count},
+      {"rapid resets end the connection", rapid_resets_end_the_connection},
+      {"slow bodies are 408", slow_bodies_are_408},
+      {"a held body is not late", a_held_body_is_not_late},
+      {"a window that stays shut is given up", a_window_that_stays_shut_is_given_up},
+      {"a client that does not read is given up", a_client_that_does_not_read_is_given_up},
+      {"drains", drains}, {"idle connections end", idle_connections_end},
+      {"shutdown without grace", shutdown_without_grace});
