@@ -21,7 +21,7 @@ static void stamp(struct serve_tls *s, struct file_stamp *ret)
     for (unsigned i = 0; i < SERVE_TLS_FILES; i++) {
         struct stat st;
         str path = stamped(&s->config, i);
-        memset(&ret[i], 0, sizeof ret[i]); /* they are compared bytewise */
+        ret[i] = (struct file_stamp){0};
         if (path.n == 0)
             continue;
         if (stat(arena_cstr(&tmp, path), &st)) {
@@ -33,6 +33,16 @@ static void stamp(struct serve_tls *s, struct file_stamp *ret)
         ret[i].bytes = st.st_size;
         ret[i].modified = st.st_mtim;
     }
+}
+
+static bool same(const struct file_stamp *a, const struct file_stamp *b)
+{
+    bool equal = true;
+    for (unsigned i = 0; i < SERVE_TLS_FILES; i++)
+        equal &= a[i].device == b[i].device && a[i].inode == b[i].inode &&
+                 a[i].bytes == b[i].bytes && a[i].modified.tv_sec == b[i].modified.tv_sec &&
+                 a[i].modified.tv_nsec == b[i].modified.tv_nsec && a[i].errnum == b[i].errnum;
+    return equal;
 }
 
 static enum err choose(struct serve_tls *s, const struct conf *conf, struct error *why)
@@ -147,8 +157,7 @@ void serve_tls_tick(struct serve_tls *s)
     stamp(s, now);
     /* Certificate and key are seldom replaced at once: only when a tick finds what the one before
      * found, they are taken to belong together. */
-    bool changed = memcmp(now, s->loaded, sizeof now) != 0;
-    bool rests = memcmp(now, s->seen, sizeof now) == 0;
+    bool changed = !same(now, s->loaded), rests = same(now, s->seen);
     memcpy(s->seen, now, sizeof now);
     bool day_over = clock_mono_us() - s->told_us > (uint64_t)DAY_S * 1000000;
     if ((changed && rests) || (day_over && s->conf->tls_self_signed))

@@ -83,6 +83,7 @@ MAY_ALLOCATE = {
     "src/http/server.c open_listeners": "a part of http_server_new",
     "src/http/server.c parse_proxies": "a part of http_server_new",
     "src/http/server.c shard_init": "a part of http_server_new",
+    "src/net/tls.c take_client_subject": "a name of at most 1 KiB that lives with its connection",
     "src/db/db_sqlite.c sqlite_connect": "the constructor of a driver's connection",
 }
 
