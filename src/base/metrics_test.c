@@ -55,7 +55,8 @@ static void text_of_a_counter_and_a_gauge(void)
     metrics_write(&out, METRICS_OPENMETRICS);
     CHECK(!out.full);
     has(&out, "# TYPE berth_http_sent_bytes counter\n# UNIT berth_http_sent_bytes bytes\n"
-              "# HELP berth_http_sent_bytes Bytes of answers' bodies sent, counted when the request is over.\n"
+              "# HELP berth_http_sent_bytes Bytes of answers' bodies sent, counted when the "
+              "request is over.\n"
               "berth_http_sent_bytes_total 1099511627776\n");
     has(&out, "\nberth_reactor_in_flight_bytes{reactor=\"0\"} 0\n"
               "berth_reactor_in_flight_bytes{reactor=\"1\"} 5000\n");

@@ -72,7 +72,9 @@ void exchange_end(struct exchange *x)
         .elapsed_us = clock_mono_us() - x->req.start_us,
         .worker_us = x->worker_us,
         .by_worker = x->by_worker,
-        .http = x->conn->h2 ? "2" : x->req.http_1_0 ? "1.0" : "1.1",
+        .http = x->conn->h2       ? "2"
+                : x->req.http_1_0 ? "1.0"
+                                  : "1.1",
         .tls = transport_tls_version(&x->conn->transport),
     };
     done.first_byte_us = x->first_byte_us ? x->first_byte_us : done.elapsed_us;
