@@ -35,7 +35,7 @@ class Bench:
         self.names = options.peers
         self.placement = machine.Placement()
         self.folder = os.path.join(ROOT, "build/bench")
-        self.data = os.path.join(self.folder, "data")
+        self.data = os.path.join(self.folder, "data", str(os.getpid()))
         self.results = os.path.join(self.folder, "results")
         self.program = os.path.join(self.folder, "load")
         self.running = []
