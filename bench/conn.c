@@ -59,6 +59,8 @@ bool conn_open(const struct load *l, struct conn *c, SSL_CTX *tls)
         return false;
     setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    /* Pacing for a line that is not there would bound uploads, and cost CPU. */
+    setsockopt(c->fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
     if (connect(c->fd, (struct sockaddr *)&to, sizeof to) == 0 &&
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0 &&
         (!tls || shake_hands(l, c, tls)) &&
