@@ -158,11 +158,16 @@ static enum err collect_sets(struct arena *a, const struct flags *flags, struct 
     return OK;
 }
 
+str cli_config_file(const struct flags *flags)
+{
+    str file = flags_value(flags, "config");
+    return file.p ? file : str_from(getenv("BERTH_CONFIG"));
+}
+
 static enum err find_sources(const struct flags *flags, struct arena *a, struct conf_sources *ret,
                              struct error *why)
 {
-    str file = flags_value(flags, "config");
-    *ret = (struct conf_sources){.file = file.p ? file : str_from(getenv("BERTH_CONFIG")),
+    *ret = (struct conf_sources){.file = cli_config_file(flags),
                                  .environ = (const char *const *)environ};
     return collect_sets(a, flags, ret, why);
 }

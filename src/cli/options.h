@@ -30,6 +30,9 @@ NODISCARD bool cli_words(const char *command, const struct flags *flags, size_t 
 NODISCARD bool cli_load(const char *command, const struct flags *flags, size_t words_max,
                         struct arena *a, struct conf *ret, int *exit_code);
 
+/* The configuration file they name, or the environment does; empty: none. */
+str cli_config_file(const struct flags *flags);
+
 /* The same sources once more, while the program runs. On failure `why` says what cli_load would
  * have printed. */
 NODISCARD enum err cli_load_again(const struct flags *flags, struct arena *a, struct conf *ret,

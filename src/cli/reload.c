@@ -30,6 +30,10 @@ static void tell(const struct reload *r, const struct conf *fresh)
         else
             LOG(WARN, "restart_needed", log_cstr("option", o->key),
                 log_cstr("effect", "until then the old value holds"));
+        if (can && o->type == CONF_PATH && r->tls->tls && /* all these are tls's */
+            !confinement_covers(r->confinement, conf_option_text(o, fresh, &tmp), &tmp))
+            LOG(WARN, "restart_needed", log_cstr("option", o->key),
+                log_cstr("effect", "until then the process may not read there (confine)"));
     }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/app.h"
+#include "cli/confine.h"
 #include "cli/flags.h"
 #include "cli/serve_tls.h"
 
@@ -10,6 +11,7 @@ struct reload {
     const struct conf *started; /* by what all runs that cannot change */
     struct app *app;
     struct serve_tls *tls;
+    const struct confinement *confinement;
     struct arena arena; /* of conf */
     struct conf conf;   /* as last read; unused before the first time */
     bool read;

@@ -7,9 +7,11 @@
 #include "base/metrics.h"
 #include "cli/app.h"
 #include "cli/data_dir.h"
+#include "cli/notify.h"
 #include "cli/options.h"
 #include "cli/reload.h"
 #include "cli/serve_metrics.h"
+#include "cli/serve_rights.h"
 #include "cli/serve_tls.h"
 #include "cli/sockets.h"
 #include "cli/welcome.h"
@@ -21,7 +23,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { UPLOADS_IDLE_MAX = 256 };
+enum {
+    UPLOADS_IDLE_MAX = 256,
+    SIGNS_PER_WATCHDOG = 3, /* one that is lost or late does no harm */
+    MEMORY_MS = 10 * 1000,  /* between two times unused memory is given back */
+};
 
 struct serving {
     struct arena arena;
@@ -34,6 +40,9 @@ struct serving {
     struct serve_metrics metrics;
     struct serve_tls tls;
     struct reload reload;
+    struct notify notify;
+    str status; /* one line for the service manager */
+    struct confinement confinement;
     str generated_password;
 };
 
@@ -232,24 +241,61 @@ static void tell_ready(struct serving *s)
     };
     welcome_print(&welcome, &s->arena);
     serve_tls_warn(&s->tls);
+    s->status = arena_printf(&s->arena, "Serving on %.*s", STR_ARG(welcome.address));
+    notify_ready(&s->notify, s->status);
+}
+
+static void reload(struct serving *s)
+{
+    notify_reloading(&s->notify);
+    reload_run(&s->reload);
+    notify_ready(&s->notify, s->status);
+}
+
+/* What is due every so often while the server runs. */
+struct chore {
+    uint64_t every_ms; /* 0: never */
+    uint64_t due_ms;
+};
+
+static bool chore_due(struct chore *c, uint64_t now_ms)
+{
+    if (!c->every_ms || now_ms < c->due_ms)
+        return false;
+    c->due_ms = now_ms + c->every_ms;
+    return true;
+}
+
+static uint64_t chore_wait(const struct chore *c, uint64_t now_ms, uint64_t most_ms)
+{
+    uint64_t wait_ms = c->due_ms > now_ms ? c->due_ms - now_ms : 0;
+    return c->every_ms && wait_ms < most_ms ? wait_ms : most_ms;
 }
 
 /* SIGTERM or SIGINT end the wait, SIGHUP asks for a reload. Certificates and memory are looked
- * after in the meantime. */
+ * after in the meantime, and the service manager gets its signs of life as long as all reactors
+ * give theirs. */
 static void wait_for_end(struct serving *s, const sigset_t *signals)
 {
-    enum { MEMORY_TICKS = 5 };
-    const struct timespec tick = {.tv_sec = SERVE_TLS_TICK_S};
-    for (unsigned ticks = 1;; ticks++) {
-        int number = sigtimedwait(signals, NULL, &tick);
+    struct chore tls = {.every_ms = s->tls.tls ? SERVE_TLS_TICK_S * 1000 : 0},
+                 memory = {.every_ms = MEMORY_MS},
+                 watchdog = {.every_ms = s->notify.watchdog_ms / SIGNS_PER_WATCHDOG};
+    for (;;) {
+        uint64_t now_ms = clock_mono_us() / 1000;
+        if (chore_due(&tls, now_ms))
+            serve_tls_tick(&s->tls);
+        if (chore_due(&memory, now_ms))
+            memory_give_back();
+        if (chore_due(&watchdog, now_ms) && http_server_alive(s->server))
+            notify_alive(&s->notify);
+        uint64_t wait_ms = chore_wait(&tls, now_ms, chore_wait(&watchdog, now_ms, MEMORY_MS));
+        const struct timespec wait = {.tv_sec = (time_t)(wait_ms / 1000),
+                                      .tv_nsec = (long)(wait_ms % 1000) * 1000000};
+        int number = sigtimedwait(signals, NULL, &wait);
         if (number == SIGTERM || number == SIGINT)
             return;
         if (number == SIGHUP)
-            reload_run(&s->reload);
-        else
-            serve_tls_tick(&s->tls);
-        if (ticks % MEMORY_TICKS == 0)
-            memory_give_back();
+            reload(s);
     }
 }
 
@@ -257,13 +303,22 @@ static void wait_for_end(struct serving *s, const sigset_t *signals)
 static enum err prepare(struct serving *s)
 {
     const struct conf *conf = &s->conf;
-    enum err e = sockets_open(&s->sockets, conf, serve_tls_wanted(conf), &s->arena, &s->why);
+    struct identity id;
+    if (!notify_open(&s->notify))
+        LOG(WARN, "service_manager_not_reached", log_cstr("variable", "NOTIFY_SOCKET"));
+    enum err e = identity_find(conf->user, &id, &s->arena, &s->why);
+    if (!e)
+        e = sockets_open(&s->sockets, conf, serve_tls_wanted(conf), &s->arena, &s->why);
     if (!e)
         e = serve_metrics_open(&s->metrics, conf, &s->arena, &s->why);
     /* A self-signed certificate is kept with the data. */
     if (!e && !conf->tls_self_signed)
         e = serve_tls_open(&s->tls, conf, &s->arena, &s->why);
-    return e;
+    if (e)
+        return e;
+    const struct sockets all = sockets_both(&s->sockets, &s->metrics.sockets, &s->arena);
+    return serve_rights_give_up(&s->confinement, &id, conf, cli_config_file(s->reload.flags), &all,
+                                &s->arena, &s->why);
 }
 
 static int run(struct serving *s)
@@ -287,12 +342,14 @@ static int run(struct serving *s)
         tell_ready(s);
         wait_for_end(s, &signals);
         metric_set_at(METRIC_UNREADY, UNREADY_STOPPING, 1);
+        notify_stopping(&s->notify, STR("Finishing what runs"));
         LOG(INFO, "stopping", log_int("grace_ms", (int64_t)s->conf.shutdown_grace_ms));
         collector_stop(s->app.collector);
         scrub_stop(s->app.scrub);
         http_server_drain(s->server, s->conf.shutdown_grace_ms);
     }
     close_all(s);
+    notify_close(&s->notify);
     const char *advice = e == ERR_DB_CORRUPT ? "; \"berth fsck\" tells what is left, \"berth "
                                                "restore\" brings a backup back"
                                              : "";
@@ -306,10 +363,14 @@ static int run(struct serving *s)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serving s = {.lock_fd = -1};
+    struct serving s = {.lock_fd = -1, .notify = {.fd = -1}};
     struct flags flags;
     int status = 0;
-    s.reload = (struct reload){.flags = &flags, .started = &s.conf, .app = &s.app, .tls = &s.tls};
+    s.reload = (struct reload){.flags = &flags,
+                               .started = &s.conf,
+                               .app = &s.app,
+                               .tls = &s.tls,
+                               .confinement = &s.confinement};
     if (cli_parse(argv[0], conf_flags, argc, argv, &s.arena, &flags, &status) &&
         cli_load(argv[0], &flags, 0, &s.arena, &s.conf, &status))
         status = run(&s);

@@ -131,6 +131,16 @@ enum err sockets_open(struct sockets *ret, const struct conf *conf, bool tls, st
     return OK;
 }
 
+struct sockets sockets_both(const struct sockets *a, const struct sockets *b, struct arena *arena)
+{
+    struct sockets both = {.list = ARENA_ARRAY(arena, a->n + b->n, struct listener), .taken = true};
+    for (size_t i = 0; i < a->n; i++)
+        both.list[both.n++] = a->list[i];
+    for (size_t i = 0; i < b->n; i++)
+        both.list[both.n++] = b->list[i];
+    return both;
+}
+
 enum err sockets_give(const struct sockets *s, unsigned uid, unsigned gid, struct arena *a,
                       struct error *why)
 {

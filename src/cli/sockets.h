@@ -18,6 +18,9 @@ struct sockets {
 NODISCARD enum err sockets_open(struct sockets *ret, const struct conf *conf, bool tls,
                                 struct arena *a, struct error *why);
 
+/* Those of both; who owns them does not change. */
+struct sockets sockets_both(const struct sockets *a, const struct sockets *b, struct arena *arena);
+
 /* Gives the unix sockets that were made here to a user. */
 NODISCARD enum err sockets_give(const struct sockets *s, unsigned uid, unsigned gid,
                                 struct arena *a, struct error *why);

@@ -40,6 +40,7 @@ struct conf_origin {
     enum conf_source source;
     str where; /* for people: "default", "berth.yaml:3", "environment variable BERTH_DATA", "--set"
                 */
+    str file;  /* that a secret was read from; empty otherwise */
 };
 
 struct conf {

@@ -68,6 +68,7 @@ static enum err set(struct load *l, const struct conf_option *o, bool indirect,
     size_t i = (size_t)(o - conf_options);
     struct conf_origin *before = &l->conf.origins[i];
     str secret, why;
+    origin.file = indirect && !value.list ? arena_str(l->a, value.items[0]) : (str){0};
     if (before->where.p && before->source == origin.source && origin.source != CONF_FLAG) {
         if (l->indirect[i] != indirect)
             return error_set(l->a, l->why, ERR_CONFIG,

@@ -6,7 +6,7 @@
 #include "conf/nearest.h"
 #include "conf/value.h"
 
-enum { SECRET = CONF_SECRET, RELOAD = CONF_RELOAD };
+enum { SECRET = CONF_SECRET, RELOAD = CONF_RELOAD, WRITE = CONF_WRITE, SOCKET = CONF_SOCKET };
 
 const struct conf_option conf_options[CONF_OPTIONS_N] = {
 #define OPT(key, field, type, fallback, min, max, flags, help) \

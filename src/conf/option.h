@@ -19,7 +19,7 @@ enum conf_type {
     CONF_TYPES_N
 };
 
-enum { CONF_SECRET = 1, CONF_RELOAD = 2 };
+enum { CONF_SECRET = 1, CONF_RELOAD = 2, CONF_WRITE = 4, CONF_SOCKET = 8 };
 
 enum {
     CONF_TEXT_BYTES_MAX = 4096, /* of any one value or list entry */

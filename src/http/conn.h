@@ -96,7 +96,8 @@ struct shard {
     /* server.c only */
     struct acceptor *acceptors;
     struct timer accept_again;
-    struct task drain, kill;
+    struct task drain, kill, alive;
+    atomic_bool asked; /* `alive` is on its way */
 };
 
 struct conn {

@@ -230,6 +230,12 @@ static void kill_shard(struct task *t)
     }
 }
 
+static void alive_shard(struct task *t)
+{
+    struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, alive));
+    atomic_store(&s->asked, false);
+}
+
 static void *shard_main(void *arg)
 {
     struct shard *s = arg;
@@ -244,7 +250,8 @@ static enum err shard_init(struct shard *s, struct http_server *server, unsigned
                         .date_second = -1,
                         .accept_again.on_expire = accept_again,
                         .drain.run = drain_shard,
-                        .kill.run = kill_shard};
+                        .kill.run = kill_shard,
+                        .alive.run = alive_shard};
     enum err e = reactor_new(&s->reactor, index);
     if (e)
         return e;
@@ -503,6 +510,19 @@ void http_server_free(struct http_server *s)
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s);
+}
+
+bool http_server_alive(struct http_server *s)
+{
+    bool alive = true;
+    for (unsigned i = 0; i < s->shard_n; i++) {
+        struct shard *shard = &s->shards[i];
+        if (atomic_exchange(&shard->asked, true))
+            alive = false;
+        else
+            reactor_post(shard->reactor, &shard->alive);
+    }
+    return alive;
 }
 
 unsigned http_server_connections(const struct http_server *s)

@@ -95,6 +95,9 @@ str http_server_address(const struct http_server *s, size_t n);
 void http_server_drain(struct http_server *s, uint64_t grace_ms);
 /* Drains without grace if it still runs. NULL-safe. */
 void http_server_free(struct http_server *s);
+/* One thread: asks every reactor for a sign of life; true when all have answered the question
+ * before this one. */
+bool http_server_alive(struct http_server *s);
 /* Any thread: connections that are open now. */
 unsigned http_server_connections(const struct http_server *s);
 

@@ -46,7 +46,9 @@ class Server:
 
     def __init__(self, data, settings=None, args=(), env=None, listen=("127.0.0.1:0",)):
         self.data = Path(data)
-        self.settings = {"auth.admin_password": PASSWORD, "auth.bcrypt_cost": "4"}
+        # Without core_dumps LeakSanitizer could not look at the process, unless it is root's.
+        self.settings = {"auth.admin_password": PASSWORD, "auth.bcrypt_cost": "4",
+                         "core_dumps": "true"}
         self.settings.update(settings or {})
         self.args = list(args)
         self.env = dict(env or {})
