@@ -52,7 +52,7 @@ static enum err check_empty(struct restore *r)
         str name = str_from(entry->d_name);
         again |= str_eq(name, STR(DATA_DIR_RESTORING));
         empty &= str_eq(name, STR(".")) || str_eq(name, STR("..")) || str_eq(name, STR("lock")) ||
-                 str_eq(name, STR("lost+found"));
+                 str_eq(name, STR("lost+found")) || str_eq(name, STR(DATA_DIR_RESTORING ".new"));
     }
     closedir(d);
     if (empty || again)

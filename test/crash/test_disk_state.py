@@ -84,11 +84,6 @@ class Registry:
         assert self.client.blob("d/app", digest(self.layer)).body == self.layer
 
 
-@pytest.fixture
-def control(tmp_path, recorder):
-    return faults.Faults(tmp_path / "control", tmp_path, recorder)
-
-
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
 def test_every_change_fails(berth, control, error):
     """Until the disk is well again. EROFS is how a kernel treats a file system it no longer trusts."""

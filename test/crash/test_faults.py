@@ -7,12 +7,12 @@ For each step the first call is made to fail, then the second, and so on until t
 no list of calls has to be kept, and none is forgotten."""
 
 import errno
-import json
+import shutil
 
 import pytest
 
 from lib import faults
-from lib.fsck import assert_sound, fsck
+from lib.fsck import assert_sound
 from lib.ledger import Ledger, holds
 from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
 from lib.server import PASSWORD, run
@@ -234,8 +234,8 @@ def gc_now(server):
 
 
 @pytest.fixture
-def control(tmp_path, recorder):
-    return faults.Faults(tmp_path / "control", tmp_path, recorder)
+def tmp_path(scratch):
+    return scratch
 
 
 @pytest.fixture
@@ -330,3 +330,111 @@ def test_collection(actor, control, kind, errors):
     assert run("fsck", "--repair", "--data", actor.server.data).returncode == 0
     for folder in ("blobs", "uploads"):
         assert [p for p in (actor.server.data / folder).rglob("*") if p.is_file()] == []
+
+
+# -- programs that run on their own: they end with one clear line, and when they are run again all is well
+
+def spread(n, most):
+    """At most so many numbers of 1..n: the first ones, the last, and others evenly between."""
+    return sorted({*range(1, min(n, most // 2) + 1), *range(1, n + 1, max(1, 2 * n // most)), n})
+
+
+def run_each(control, kind, command, again):
+    """Runs the command with some of its calls failing; `again` looks at what it left each time."""
+    control.arm(faults.KINDS[kind], 0)
+    done = run(*command(), env=control.environment())
+    _, calls, _ = control.disarm()
+    assert done.returncode == 0 and calls > 0, done
+    again()
+    failed = 0
+    for n in spread(calls, 6):
+        error = (errno.EIO, errno.ENOSPC)[n % 2]
+        control.arm(faults.KINDS[kind], n, error)
+        done = run(*command(), env=control.environment())
+        _, _, where = control.disarm()
+        assert done.returncode in (0, 1), (where, done)
+        if done.returncode:
+            failed += 1
+            text = [line for line in done.stderr.splitlines() if "BERTH_" not in line]
+            assert text and all(line.startswith("berth: ") for line in text[:1]), (where, done)
+            assert len(text) <= 2, (where, done)
+        again()
+    return failed
+
+
+@pytest.fixture
+def stopped(berth, tmp_path):
+    """(data directory, facts) of a registry that is not running."""
+    server = berth(SETTINGS)
+    actor = Actor(server, [str(tmp_path)])
+    for seed in ("one", "two"):
+        actor.manifest("f/app", seed, actor.image("f/app", seed))
+    actor.client.close()
+    server.stop()
+    return server.data, actor.ledger
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+def test_backup_and_restore(stopped, control, tmp_path, kind):
+    data, _ = stopped
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+
+    def backup_again():
+        assert run("backup", backup, "--data", data).returncode == 0
+        assert_sound(data)
+
+    def restore_again():
+        done = run("restore", backup, "--data", restored)
+        if done.returncode:  # it was there already: nothing is restored over it
+            assert "is not empty" in done.stderr, done
+        assert assert_sound(restored).counts["manifests"] == 2
+        shutil.rmtree(restored)
+
+    failed = run_each(control, kind, lambda: ("backup", backup, "--data", data), backup_again)
+    failed += run_each(control, kind, lambda: ("restore", backup, "--data", restored), restore_again)
+    assert failed > 3
+
+
+def test_start(berth, control, tmp_path):
+    """The first start, with any of its calls failing: refused with one line, or it runs."""
+    for kind in faults.KINDS.values():
+        server = berth(SETTINGS, data=tmp_path / f"first{kind}", start=False,
+                       env=control.environment())
+        control.arm(kind, 0)
+        server.start()
+        server.stop()
+        _, calls, _ = control.disarm()
+        for n in spread(calls, 4):
+            shutil.rmtree(server.data)
+            since = len(server.lines)
+            control.arm(kind, n, errno.EIO)
+            try:
+                server.start()
+                server.stop()
+            except AssertionError:
+                text = [line for line in server.lines[since:] if line.startswith("berth: ")
+                        and "BERTH_" not in line]
+                assert len(text) == 1 and len(text[0]) > 20, server.lines[since:]
+            control.disarm()
+            server.start()
+            Client(server, mode="none").push("f/a", b"data")
+            server.stop()
+            assert_sound(server.data)
+
+
+def test_quarantine_fails(berth, control):
+    """A rotten blob that cannot be moved away is told of all the same, not served, and repaired."""
+    server = berth({**SETTINGS, "scrub.rate": "1GiB", "scrub.interval": "1s"},
+                   env=control.environment())
+    client = Client(server, mode="none")
+    data = randbytes(5000, "rot")
+    name = client.push("f/a", data)
+    control.arm(faults.NAME, error=errno.EIO, pattern="quarantine", always=True)
+    path = next(p for p in (server.data / "blobs").rglob("*") if p.is_file())
+    with open(path, "r+b") as file:
+        file.write(b"\x00\x01\x02\x03")
+    assert server.waits(lambda: server.events("blob_damaged"), 30)
+    assert control.disarm()[0] > 0
+    assert client.blob("f/a", name).status == 404
+    assert client.push("f/a", data) == name
+    assert client.blob("f/a", name).body == data

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def control(tmp_path, recorder):
-    return faults.Faults(tmp_path / "control", tmp_path, recorder)
+def tmp_path(scratch):
+    return scratch
 
 
 def kill_each(actor, control, step, kinds, after):

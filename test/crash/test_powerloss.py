@@ -6,9 +6,7 @@ on the result and asked for everything that had been acknowledged until then. Th
 is left out in turn, which must make that fail: no sync is there for nothing, and the test has teeth."""
 
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -202,16 +200,6 @@ def large_recording(tmp_path_factory, recorder):
 @pytest.fixture(scope="session")
 def collection_recording(tmp_path_factory, recorder):
     return record(tmp_path_factory.mktemp("collection"), recorder, play_collection)
-
-
-@pytest.fixture
-def scratch():
-    """Where states are built: hundreds of them, so in memory where there is room. What a sync is
-    worth was decided by the recording; the server's own here need not cost anything."""
-    memory = Path("/dev/shm")
-    path = Path(tempfile.mkdtemp(prefix="berth-", dir=memory if memory.is_dir() else None))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def judge(path, ledger):

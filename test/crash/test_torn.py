@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 import test_powerloss as powerloss
-from test_powerloss import large_recording, recording, scratch  # pylint: disable=unused-import
+from test_powerloss import large_recording, recording  # pylint: disable=unused-import
 
 from lib import faults, replay
 from lib.oci import randbytes
