@@ -348,6 +348,7 @@ void fixture_start(struct fixture *f, struct http_config config, unsigned worker
     ARENA_CLEANUP struct arena a = {0};
     struct error why = {0};
     *f = (struct fixture){.done_status = -1};
+    (void)test_dir(); /* made here, not by two workers at once */
     for (unsigned i = 0; i < LIMIT_COUNT; i++)
         f->hits[i] = metric_value_at(METRIC_LIMIT_HITS, i);
     pthread_mutex_init(&f->gate.lock, NULL);
