@@ -549,6 +549,32 @@ static void resumes_only_the_trusted(void)
     identity_release(&bot);
 }
 
+/* Nor a certificate that expired meanwhile. */
+static void resumes_only_until_expiry(void)
+{
+    struct identity root = issue("Root", NULL, 30), bot = issue("bot", &root, 30);
+    struct tls_config config = certificate("expiry");
+    SSL_SESSION *session = NULL;
+    bool resumed = true;
+    char subject[64], why[TLS_ERROR_BYTES_MAX];
+    int n;
+    X509_gmtime_adj(X509_getm_notAfter(bot.certificate), 2);
+    CHECK(X509_sign(bot.certificate, root.key, EVP_sha256()) > 0);
+    config.client_ca = write_certificate("expiry_root.crt", &root);
+    config.client_auth = TLS_CLIENT_AUTH_REQUIRED;
+    struct tls *tls = loaded(&config);
+    CHECK_INT(shake_client(tls, &bot, &session, NULL, subject, why), 1);
+    const time_t end = time(NULL) + 10;
+    while ((n = shake_client(tls, &bot, &session, &resumed, subject, why)) == 1 &&
+           time(NULL) < end) {
+    }
+    CHECK_INT(n, IO_FAILED);
+    SSL_SESSION_free(session);
+    tls_free(tls);
+    identity_release(&root);
+    identity_release(&bot);
+}
+
 static void reloads(void)
 {
     struct tls_config config = certificate("before"), next = certificate("after");
@@ -671,6 +697,7 @@ static void self_signed(void)
 TESTS({"speaks", speaks}, {"broken off", broken_off}, {"cleartext", cleartext},
       {"trickles", trickles}, {"waits to write", waits_to_write}, {"protocols", protocols},
       {"versions", versions}, {"clients", clients}, {"resumes", resumes},
-      {"resumes only the trusted", resumes_only_the_trusted}, {"reloads", reloads},
+      {"resumes only the trusted", resumes_only_the_trusted},
+      {"resumes only until expiry", resumes_only_until_expiry}, {"reloads", reloads},
       {"refuses", refuses}, {"refuses order and passwords", refuses_order_and_passwords},
       {"self-signed", self_signed});
