@@ -13,7 +13,7 @@ from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump
 from lib.raw import Closed
 from lib.server import run
 
-WRITERS, ROUNDS, SHARED = 4, 6, 6
+WRITERS, ROUNDS, SHARED = 4, 10, 6
 
 pytestmark = pytest.mark.slow
 
@@ -44,8 +44,12 @@ class Pusher:
             client.close()
 
     def bring(self, client, repo, data):
-        """As docker does: what is there already is not sent."""
+        """As docker does: what is there already is not sent, what is elsewhere is mounted."""
         if client.head(f"/v2/{repo}/blobs/{digest(data)}").status == 200:
+            return
+        source = self.random.choice(self.repos)
+        if source != repo and client.request(
+                "POST", f"/v2/{repo}/blobs/uploads/?mount={digest(data)}&from={source}").status == 201:
             return
         response = client.push_raw(repo, data, "post" if self.random.random() < 0.5 else "stream")
         # Its upload may have been taken as abandoned: there is no delay.
@@ -105,7 +109,7 @@ def test_kill_while_collecting(berth):
         threads.append(threading.Thread(target=collect, args=(server, stop)))
         for thread in threads:
             thread.start()
-        time.sleep(rng.uniform(0.5, 2))  # the load itself, not synchronisation
+        time.sleep(rng.uniform(0.3, 1.2))  # the load itself, not synchronisation
         stop.set()
         server.kill()
         for thread in threads:
@@ -119,7 +123,7 @@ def test_kill_while_collecting(berth):
             assert pusher.missing(client) == [], f"round {round_number}"
         client.close()
     print(f"{sum(p.pushed for p in pushers)} pushed, {sum(p.refused for p in pushers)} refused")
-    assert sum(p.pushed for p in pushers) > 10 * ROUNDS
+    assert sum(p.pushed for p in pushers) > 3 * ROUNDS
 
     client = Client(server, mode="none")
     for repo, name in {key for p in pushers for key in [*p.images, *p.unsure]}:

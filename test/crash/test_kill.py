@@ -12,13 +12,13 @@ from lib.ledger import Ledger, database_errors
 from lib.oci import CONFIG, FLAVOURS, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
 from lib.raw import Closed
 
-WRITERS, ROUNDS = 6, 8
+WRITERS, ROUNDS = 6, 20
 
 pytestmark = pytest.mark.slow
 
 
 class Writer:
-    """Pushes blobs and images, moves and deletes tags, until the server dies."""
+    """Pushes and mounts blobs, pushes images, moves and deletes tags, until the server dies."""
 
     def __init__(self, number, seed):
         self.random = random.Random(f"{seed}/{number}")
@@ -58,6 +58,10 @@ class Writer:
             if name != digest(data):  # the manifest names it by sha256
                 self.acknowledged({("blob", self.repo, digest(data)): data},
                                   lambda d=data: client.push_raw(self.repo, d, "post"))
+        if rng.random() < 0.3:
+            other = f"{self.repo}/mounted"
+            self.acknowledged({("blob", other, digest(layer)): layer}, lambda: client.request(
+                "POST", f"/v2/{other}/blobs/uploads/?mount={digest(layer)}&from={self.repo}"))
         body = dump({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(config, CONFIG),
                      "layers": [descriptor(layer, LAYER)]})
         tag = rng.choice(["latest", "stable", "edge"])
@@ -81,6 +85,20 @@ class Writer:
         ledger.pending = {}
 
 
+def collect(server):
+    """Garbage collection all the time: nothing is due, and so nothing may go."""
+    client = Client(server, mode="basic")
+    try:
+        while True:
+            response = client.request("POST", "/api/berth/v1/gc", b"{}",
+                                      [("Content-Type", "application/json")])
+            assert response.status in (200, 202), response
+    except (Closed, OSError):
+        pass  # killed
+    finally:
+        client.close()
+
+
 def test_kill_under_load(berth):
     seed = int(os.environ.get("BERTH_SEED", random.SystemRandom().getrandbits(32)))
     print(f"BERTH_SEED={seed}")
@@ -89,9 +107,10 @@ def test_kill_under_load(berth):
     writers = [Writer(i, seed) for i in range(WRITERS)]
     for round_number in range(ROUNDS):
         threads = [threading.Thread(target=w.run, args=(server,)) for w in writers]
+        threads.append(threading.Thread(target=collect, args=(server,)))
         for thread in threads:
             thread.start()
-        time.sleep(rng.uniform(0.2, 1.8))  # the load itself, not synchronisation
+        time.sleep(rng.uniform(0.1, 0.9))  # the load itself, not synchronisation
         server.kill()
         for thread in threads:
             thread.join()
@@ -104,7 +123,7 @@ def test_kill_under_load(berth):
             assert writer.ledger.missing(client) == [], f"round {round_number}"
             writer.settle(client)
         client.close()
-    assert sum(w.answers for w in writers) > 50 * ROUNDS / 4
+    assert sum(w.answers for w in writers) > 5 * ROUNDS
     facts = sum(len(w.ledger.facts) for w in writers)
     server.stop()
     assert database_errors(server.data / "berth.db") == []
@@ -133,7 +152,7 @@ def test_disk_full(berth, tmp_path):
         kept = {client.push("f/a", randbytes(1_000_000, i)): i for i in range(4)}
         refused = None
         for i in range(100, 130):
-            response = client.push_raw("f/a", randbytes(2_000_000, i))
+            response = client.push_raw("f/a", randbytes(2_000_000, i), "post")
             if response.status != 201:
                 refused = response
                 break
