@@ -9,11 +9,23 @@
 #define LIVE_BLOB_TABLE(X) \
     /* a repository links it */ X("SELECT 1 FROM repository_blob u WHERE u.blob = b.id")
 
-/* A link `l` of a blob `b`. */
-#define LIVE_LINK_TABLE(X)                                                  \
-    /* a manifest of the repository uses it */                              \
-    X("SELECT 1 FROM manifest_blob c JOIN manifest u ON u.body = c.parent " \
-      "WHERE c.digest = b.digest AND u.repository = l.repository")
+/* A link `l` of a blob `b`.
+ *
+ * Who begins such a use also ends the review of the link, in the same transaction
+ * (Q_REVIEW_END_OF): that is what keeps a collection that has judged before from removing it.
+ *
+ * A base layer is named by a hundred thousand manifests, of which this repository may have none; a
+ * repository may have as many, of which none names the blob. So it is looked for among the fewer of
+ * the two, or almost: when more than a hundred manifests name the blob, among the repository's. */
+#define LIVE_LINK_TABLE(X)                                                                \
+    /* a manifest of the repository uses it: looked for among those that name the blob */ \
+    X("SELECT 1 FROM manifest_blob c CROSS JOIN manifest u WHERE " NAMED_BY_FEW           \
+      " AND c.digest = b.digest AND u.body = c.parent AND u.repository = l.repository")   \
+    /* the same, looked for among the repository's */                                     \
+    X("SELECT 1 FROM manifest u CROSS JOIN manifest_blob c WHERE NOT " NAMED_BY_FEW       \
+      " AND u.repository = l.repository AND c.digest = b.digest AND c.parent = u.body")
+#define NAMED_BY_FEW \
+    "((SELECT 1 FROM manifest_blob n WHERE n.digest = b.digest LIMIT 1 OFFSET 100) IS NULL)"
 
 /* A manifest's body `b`. */
 #define LIVE_BODY_TABLE(X) \

@@ -1,8 +1,9 @@
 /* What is under review and due: judged on a reader, settled on the writer.
  *
- * A verdict "live" counts only while review_from is what it was when the row was read: whoever ends
- * the use of something sets it anew. A verdict "garbage" is asked for again in the transaction that
- * acts on it. */
+ * A verdict counts only while review_from is what it was when the row was read: whoever ends the
+ * use of something sets it anew. A verdict "garbage" is asked for again in the transaction that
+ * acts on it; but not of links, where the question may be long: who begins to use one ends its
+ * review. */
 #include "base/clock.h"
 #include "jobs/gc_private.h"
 #include "registry/blob.h"
@@ -26,6 +27,7 @@ struct kind {
     enum err (*live)(const struct gc_run *run, const struct kind *kind, struct db_conn *conn,
                      const struct gc_due *due, bool *live);
     enum query live_query; /* for live_by_query */
+    bool is_final;         /* the verdict holds while the row is untouched */
     /* Writer: removes the row, unless it was touched. */
     enum err (*remove)(struct settling *s, struct db_conn *conn, const struct gc_due *due);
     /* Dry run: counts what remove would. */
@@ -210,13 +212,13 @@ static enum err blob_preview(struct gc_run *run, const struct gc_due *due)
 /* In this order each kind finds what the one before it has let go. */
 static const struct kind kinds[] = {
     {GC_MANIFESTS_JUDGED, GC_MANIFESTS_REMOVED, Q_GC_MANIFEST_DUE, Q_GC_MANIFEST_CLEAR,
-     manifest_live, Q_COUNT, manifest_remove, manifest_preview},
+     manifest_live, Q_COUNT, false, manifest_remove, manifest_preview},
     {GC_LINKS_JUDGED, GC_LINKS_REMOVED, Q_GC_LINK_DUE, Q_GC_LINK_CLEAR, live_by_query,
-     Q_GC_LINK_LIVE, link_remove, link_preview},
+     Q_GC_LINK_LIVE, true, link_remove, link_preview},
     {GC_BODIES_JUDGED, GC_BODIES_REMOVED, Q_GC_BODY_DUE, Q_GC_BODY_CLEAR, live_by_query,
-     Q_GC_BODY_LIVE, body_remove, body_preview},
+     Q_GC_BODY_LIVE, false, body_remove, body_preview},
     {GC_BLOBS_JUDGED, GC_BLOBS_REMOVED, Q_GC_BLOB_DUE, Q_GC_BLOB_CLEAR, live_by_query,
-     Q_GC_BLOB_LIVE, blob_remove, blob_preview},
+     Q_GC_BLOB_LIVE, false, blob_remove, blob_preview},
 };
 
 /* The due rows behind `last`. */
@@ -233,20 +235,25 @@ static enum err read_due(struct gc_run *run, const struct kind *kind, const stru
     return c.err;
 }
 
-/* Verdicts on the chunk; they agree with each other. */
-static enum err judge(struct gc_run *run, const struct kind *kind, size_t n)
+/* Verdicts on the chunk, or on its beginning when that takes long, so that no state of the database
+ * is held for long. */
+static enum err judge(struct gc_run *run, const struct kind *kind, size_t *n)
 {
     DB_SNAPSHOT struct db_snapshot snapshot = db_snapshot_begin(run->gc->reader);
+    uint64_t start_us = clock_mono_us();
     enum err e = snapshot.err;
-    for (size_t i = 0; !e && i < n; i++)
+    for (size_t i = 0; !e && i < *n; i++) {
         e = kind->live(run, kind, run->gc->reader, &run->due[i], &run->due[i].live);
+        if (clock_mono_us() - start_us > GC_JUDGE_US)
+            *n = i + 1;
+    }
     return e;
 }
 
 static enum err settle(struct settling *s, struct db_conn *conn, const struct gc_due *due)
 {
     bool live = due->live, cleared;
-    enum err e = live ? OK : s->kind->live(s->run, s->kind, conn, due, &live);
+    enum err e = live || s->kind->is_final ? OK : s->kind->live(s->run, s->kind, conn, due, &live);
     if (e)
         return e;
     return live ? take(conn, s->kind->clear, due, &cleared) : s->kind->remove(s, conn, due);
@@ -309,7 +316,7 @@ static enum err collect_kind(struct gc_run *run, const struct kind *kind)
     do {
         enum err e = read_due(run, kind, &last, &n);
         if (!e)
-            e = judge(run, kind, n);
+            e = judge(run, kind, &n);
         if (!e)
             e = gc_at(run, kind->judged);
         if (e)

@@ -32,7 +32,7 @@ enum gc_point {
  * process had been killed. */
 typedef bool gc_point_fn(void *arg, enum gc_point point);
 
-enum { GC_CHUNK_ROWS = 1000, GC_CHUNK_US = 5000 };
+enum { GC_CHUNK_ROWS = 1000, GC_CHUNK_US = 5000, GC_JUDGE_US = 100000 };
 
 /* A row under review: which, and its review_from when it was read. */
 struct gc_due {

@@ -136,6 +136,20 @@ static void check_image(void)
     CHECK(has_blob(&f, app, LAYER));
 }
 
+/* Of parts that lay there unused since long, without asking for them. */
+static struct digest late;
+static enum err put_of_old_parts(void)
+{
+    enum err e = put(app, X, X, "v9", 0, &late);
+    CHECK(e == OK || e == ERR_MANIFEST_BLOB_UNKNOWN);
+    return e;
+}
+static void check_late(void)
+{
+    CHECK(has_manifest(&f, app, &late));
+    CHECK(has_blob(&f, app, X));
+}
+
 static enum err finish_upload(void)
 {
     enum err e = upload_end(&f, app, UPLOAD, upload, 0);
@@ -171,6 +185,7 @@ static const struct act {
     {"tag an image", tag_image, check_image},
     {"HEAD what is needed, and put the image", head_parts_and_put, check_image},
     {"HEAD a manifest", head_image, check_image},
+    {"put an image of old parts", put_of_old_parts, check_late},
     {"finish an upload", finish_upload, check_upload},
     {"delete an image in use", delete_used, check_gone},
 };

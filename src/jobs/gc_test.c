@@ -457,6 +457,50 @@ static void more_than_a_chunk(void)
     fixture_close(&f);
 }
 
+/* As if each had just lost a user; 30 hours ago. */
+static enum err review_all_links_tx(struct db_conn *conn, void *arg)
+{
+    enum err e = OK;
+    for (int repository = 1; !e && repository <= 9; repository++)
+        for (int blob = 1; !e && blob <= 9; blob++)
+            e = db_exec(conn, Q_CHECK_REVIEW_LINK, DB_INT(clock_wall_us() - 30 * HOUR_US),
+                        DB_INT(repository), DB_INT(blob));
+    return e;
+}
+
+/* A base layer is used by so many manifests of other repositories that it is looked for among this
+ * one's. */
+static void a_base_layer_is_found_from_either_side(void)
+{
+    enum { N = 150 };
+    static const char *const repositories[] = {app, other, "team/third"};
+    struct digest refs[3][2], digest;
+    str base = STR("base"), config = STR("{}");
+    const uint64_t sizes[] = {config.n, base.n};
+    fixture_open(&f);
+    for (int i = 0; i < 3; i++) {
+        refs[i][0] = push_blob(&f, repositories[i], config, 30 * HOUR_US);
+        refs[i][1] = push_blob(&f, repositories[i], base, 30 * HOUR_US);
+    }
+    for (int i = 0; i < N + 2; i++) { /* in "third" the config alone is used */
+        int r = i < N ? 1 : i == N ? 0 : 2;
+        struct image image = {.repository = repositories[r],
+                              .refs = refs[r],
+                              .sizes = sizes,
+                              .ref_n = r == 2 ? 1 : 2,
+                              .note = arena_printf(&f.arena, "%d", i).p};
+        CHECK_INT(put_image(&f, &image, 30 * HOUR_US, &digest, NULL), OK);
+    }
+    CHECK_INT(db_tx(f.registry.db, review_all_links_tx, NULL), OK);
+    CHECK_INT(collect(&f, &due), OK);
+    CHECK(has_blob(&f, app, base));
+    CHECK(has_blob(&f, other, base));
+    CHECK(!has_blob(&f, "team/third", base));
+    CHECK(has_blob(&f, "team/third", config));
+    CHECK_INT(f.report.links, 1);
+    fixture_close(&f);
+}
+
 TESTS({"blobs wait for the delay", blobs_wait_for_the_delay}, {"used blobs stay", used_blobs_stay},
       {"deleting starts the delay", deleting_starts_the_delay},
       {"deleting a blob starts the delay", deleting_a_blob_starts_the_delay},
@@ -474,4 +518,5 @@ TESTS({"blobs wait for the delay", blobs_wait_for_the_delay}, {"used blobs stay"
       {"stray uploads are swept", stray_uploads_are_swept},
       {"history is trimmed", history_is_trimmed},
       {"dry run tells and leaves", dry_run_tells_and_leaves},
-      {"a backup holds files", a_backup_holds_files}, {"more than a chunk", more_than_a_chunk})
+      {"a backup holds files", a_backup_holds_files}, {"more than a chunk", more_than_a_chunk},
+      {"a base layer is found from either side", a_base_layer_is_found_from_either_side})

@@ -115,10 +115,10 @@ enum err blob_adopt(struct db_conn *conn, const struct digest *digest, uint64_t 
 }
 
 static enum err check_unused(struct db_conn *conn, const struct repository *repository,
-                             const struct digest *digest)
+                             const struct blob *blob)
 {
-    DB_CURSOR struct db_cursor c = db_query(
-        conn, Q_BLOB_USED_BY_MANIFEST, DB_BYTES(digest_stored(digest)), DB_INT(repository->id));
+    DB_CURSOR struct db_cursor c =
+        db_query(conn, Q_GC_LINK_LIVE, DB_INT(repository->id), DB_INT(blob->id));
     return db_next(&c) ? ERR_BLOB_IN_USE : c.err;
 }
 
@@ -139,10 +139,10 @@ enum err blob_unlink(struct db_conn *conn, const struct repository *repository,
     int64_t removed;
     enum err e = blob_find(conn, digest, &blob);
     if (!e)
+        e = check_unused(conn, repository, &blob);
+    if (!e)
         e = db_exec_count(conn, Q_BLOB_UNLINK, &removed, DB_INT(repository->id), DB_INT(blob.id));
     if (!e && removed == 0)
-        e = ERR_BLOB_UNKNOWN; /* before who uses it: that it exists elsewhere must not show */
-    if (!e)
-        e = check_unused(conn, repository, digest);
+        e = ERR_BLOB_UNKNOWN; /* whether or not it exists elsewhere */
     return e ? e : blob_unlinked(conn, repository, &blob, now_us);
 }

@@ -190,6 +190,8 @@ enum err manifest_put_tx(struct db_conn *conn, void *arg)
     if (!e)
         e = db_exec(conn, Q_MANIFEST_LINK, DB_INT(repository.id), DB_INT(body),
                     DB_INT(maker->now_us), DB_TEXT(maker->principal));
+    if (!e) /* from here on they are in use, and nobody need look at them */
+        e = db_exec(conn, Q_REVIEW_END_OF, DB_INT(repository.id), DB_INT(body));
     if (!e && is_new)
         e = repository_add_size(conn, &repository, (int64_t)put->bytes.n, (int64_t)put->bytes.n);
     if (!e && put->manifest->has_subject)
