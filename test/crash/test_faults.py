@@ -314,6 +314,26 @@ def test_requests(actor, control, kind, errors):
     assert calls >= 12 and refused >= 8
 
 
+def test_commits_that_come_back(actor, control):
+    """The log's sync fails until the server is killed. The next one finds the transaction whole in the
+    log and goes by it: nothing that it speaks of may have been thrown away with the refusal."""
+    for step in STEPS:
+        act = step(actor, f"{step.__name__}-back".replace("_", ""))
+        actor.broken = True
+        control.arm(faults.SYNC, 1, errno.EIO, "berth.db-wal", always=True)
+        with pytest.raises(Refused):
+            act()
+        actor.client.close()
+        actor.server.kill()
+        control.disarm()
+        assert_sound(actor.server.data)
+        actor.server.start()
+        actor.broken = False
+        actor.settle()
+        act()
+    judge(actor)
+
+
 @each
 def test_collection(actor, control, kind, errors):
     calls, refused = fail_steps(actor, control, [collect], kind, errors)
