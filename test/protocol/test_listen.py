@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import stat
 import struct
 import subprocess
@@ -308,3 +309,49 @@ def test_drain_does_not_wait_for_a_header(berth):
         server.stop()
         with pytest.raises(Closed):
             conn.read()
+
+
+# ---- with TLS
+
+@pytest.fixture(scope="module")
+def secured(berths):
+    """What has no scheme speaks TLS once there is a certificate."""
+    return berths({"tls.self_signed": "true", "server.trusted_proxies": "127.0.0.1"},
+                  listen=("127.0.0.1:0", "http://127.0.0.1:0", "https://127.0.0.1:0?proxy"))
+
+
+def over_tls(server, n, before=b""):
+    """The answer to HEALTH over TLS on the n-th address, `before` in front of the handshake."""
+    host, port = server.addresses[n].rsplit(":", 1)
+    context = ssl.create_default_context(cafile=str(server.data / "tls" / "cert.pem"))
+    with Conn((host, int(port))) as conn:
+        conn.send(before)
+        conn.sock = context.wrap_socket(conn.sock, server_hostname="localhost")
+        conn.send(HEALTH)
+        return conn.read()
+
+
+def test_schemes(secured):
+    assert [f["scheme"] for f in secured.events("ready")] == ["https", "http", "https"]
+    assert any("serves https://127.0.0.1:" in line for line in secured.printed("serves"))
+    assert over_tls(secured, 0).status == 200
+    host, port = secured.addresses[1].rsplit(":", 1)
+    assert raw.exchange((host, int(port)), HEALTH).status == 200
+
+
+@pytest.mark.parametrize("header, client", [
+    (b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n", "192.0.2.1"), (v2(), "192.0.2.7")])
+def test_header_stands_before_tls(secured, header, client):
+    assert client_of(secured, over_tls(secured, 2, header)) == client
+
+
+def test_tls_without_the_header_is_refused(secured):
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        over_tls(secured, 2)
+
+
+def test_header_inside_tls_is_no_request(secured):
+    host, port = secured.addresses[0].rsplit(":", 1)
+    with Conn((host, int(port))) as conn:
+        conn.send(v2() + HEALTH)
+        assert b" 200 " not in (conn.rest() or b"")
