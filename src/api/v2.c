@@ -247,7 +247,7 @@ enum err v2_answer_document(struct response *res, str type, str body)
     struct digest digest;
     digest_of(DIGEST_sha256, body, &digest);
     struct entity entity = {
-        .etag = arena_printf(a, "\"%.*s\"", STR_ARG(digest_text(a, &digest))),
+        .etag = digest_quoted(a, &digest),
         .type = type,
         .cache_control = STR("no-cache"),
         .memory = arena_str(a, body),

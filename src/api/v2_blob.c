@@ -64,9 +64,9 @@ static enum err blob_get(struct request *req, struct response *res)
         return unknown(req, call);
     if (e)
         return e;
-    str text = digest_text(req->arena, &digest);
-    response_header(res, "Docker-Content-Digest", text);
-    entity.etag = arena_printf(req->arena, "\"%.*s\"", STR_ARG(text));
+    entity.etag = digest_quoted(req->arena, &digest);
+    response_header(res, "Docker-Content-Digest",
+                    str_first(str_skip(entity.etag, 1), entity.etag.n - 2));
     entity.type = STR("application/octet-stream");
     entity.cache_control = STR("max-age=31536000, immutable");
     entity.size_bytes = blob.size_bytes;

@@ -97,12 +97,12 @@ static enum err manifest_get_handler(struct request *req, struct response *res)
         return unknown(req, call, &reference);
     if (e)
         return e;
-    str text = digest_text(req->arena, &view.digest);
-    response_header(res, "Docker-Content-Digest", text);
+    str etag = digest_quoted(req->arena, &view.digest);
+    response_header(res, "Docker-Content-Digest", str_first(str_skip(etag, 1), etag.n - 2));
     if (!reference.is_digest)
         platform_warn(req, res, call, view.body);
     struct entity entity = {
-        .etag = arena_printf(req->arena, "\"%.*s\"", STR_ARG(text)),
+        .etag = etag,
         .type = view.media_type,
         .cache_control = reference.is_digest ? STR("max-age=31536000, immutable") : STR("no-cache"),
         .memory = view.bytes,

@@ -6,12 +6,10 @@
 #include "base/metrics.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 
 enum {
-    TOKEN_HASH_BYTES = 32,
-    TOKENS_BYTES_MAX = 2 * 1024 * 1024, /* about four thousand tokens of one scope */
+    TOKENS_BYTES_MAX = 2 * 1024 * 1024, /* about two thousand tokens of one scope */
     GENERATED_GROUPS = 5,
     GENERATED_GROUP_CHARS = 5,
 };
@@ -173,13 +171,13 @@ static enum err token_open(const struct auth *auth, str token, str service, int6
     return claims_read(a, jws.payload, service, now_s, ret);
 }
 
-static void remember(struct auth *auth, str key, const struct claims *claims)
+static void remember(struct auth *auth, str token, const struct claims *claims)
 {
     size_t n = claims_size(claims);
     struct cache_value *v = cache_value_new(n, (uint64_t)(claims->expires_s + CLAIMS_LEEWAY_S));
     if (v)
         claims_copy(v->bytes, claims, n);
-    cache_put(auth->tokens, key, v);
+    cache_put(auth->tokens, token, v);
 }
 
 /* token_open, remembered for as long as the token is valid. A reactor has no time to check a
@@ -187,12 +185,8 @@ static void remember(struct auth *auth, str key, const struct claims *claims)
 static enum err token_claims(struct auth *auth, bool may_block, str token, str service,
                              struct arena *a, struct claims **ret)
 {
-    uint8_t hash[TOKEN_HASH_BYTES];
-    if (EVP_Digest(token.p, token.n, hash, NULL, EVP_sha256(), NULL) != 1)
-        return ERR_INTERNAL;
-    str key = str_make(hash, sizeof hash);
     int64_t now_s = clock_wall_us() / US_PER_S;
-    CACHE_VALUE struct cache_value *known = cache_get(auth->tokens, key, (uint64_t)now_s);
+    CACHE_VALUE struct cache_value *known = cache_get(auth->tokens, token, (uint64_t)now_s);
     if (known) {
         *ret = arena_alloc(a, known->n);
         claims_copy(*ret, known->bytes, known->n);
@@ -204,7 +198,7 @@ static enum err token_claims(struct auth *auth, bool may_block, str token, str s
     enum err e = token_open(auth, token, service, now_s, a, claims);
     if (e)
         return e;
-    remember(auth, key, claims);
+    remember(auth, token, claims);
     *ret = claims;
     return OK;
 }

@@ -2,7 +2,7 @@
  *
  * Users live in the database (table user); tokens are ES256 JWS signed with a key that lives there
  * too. Verdicts on passwords and verified tokens are cached in bounded memory: passwords under a
- * per-process key, tokens under the SHA-256 of their text, each until it expires or the user's
+ * per-process key, tokens by their text, each until it expires or the user's
  * epoch moves. Refresh tokens are random; the database has their SHA-256 (auth/refresh.c). */
 #pragma once
 

@@ -13,5 +13,5 @@ struct auth {
     struct auth_config config;
     struct keyring keys;
     struct passwords *passwords;
-    struct cache *tokens; /* SHA-256 of a token whose signature held -> its claims */
+    struct cache *tokens; /* a token whose signature held -> its claims */
 };

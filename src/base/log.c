@@ -15,6 +15,7 @@
 enum {
     LINE_MAX_BYTES = 8192,
     QUEUE_MAX_BYTES = 1 << 20,
+    GATHER_MS = 10,      /* when lines come all the time, one write for those of so long */
     STOP_ROUND_MS = 100, /* of waiting for a reader, */
     STOP_ROUNDS = 10,    /* and so many at the end of the program */
 };
@@ -166,19 +167,32 @@ static void hand_over(str line)
         write_out(line);
         return;
     }
-    bool was_empty = queue.lines.n == 0;
+    size_t before = queue.lines.n;
     if (!buf_add(&queue.lines, line)) {
         queue.dropped++;
         metric_add(METRIC_LOG_DROPPED, 1);
         queue.lines.full = false; /* a shorter line may still fit */
     }
-    if (was_empty)
+    if (before == 0 || (before < QUEUE_MAX_BYTES / 4 && queue.lines.n >= QUEUE_MAX_BYTES / 4))
         pthread_cond_signal(&queue.filled);
     pthread_mutex_unlock(&queue.lock);
 }
 
+/* Lines that come alone are written at once. Those that come close together wait a little, so that
+ * whoever logs does not wake this thread for each. The lock is held. */
+static void gather(uint64_t last_ms)
+{
+    uint64_t due_ms = last_ms + GATHER_MS;
+    struct timespec due = {.tv_sec = (time_t)(due_ms / 1000),
+                           .tv_nsec = (long)(due_ms % 1000) * 1000000};
+    while (!queue.stopping && queue.lines.n < QUEUE_MAX_BYTES / 4 && clock_mono_ms() < due_ms)
+        if (pthread_cond_clockwait(&queue.filled, &queue.lock, CLOCK_MONOTONIC, &due))
+            break;
+}
+
 static void *write_lines(void *unused)
 {
+    uint64_t last_ms = 0;
     struct buf taken = BUF_INIT(QUEUE_MAX_BYTES);
     uint64_t dropped = 0;
     (void)unused;
@@ -186,6 +200,7 @@ static void *write_lines(void *unused)
         pthread_mutex_lock(&queue.lock);
         while (!queue.lines.n && !queue.stopping)
             pthread_cond_wait(&queue.filled, &queue.lock);
+        gather(last_ms);
         bool last = queue.stopping && !queue.lines.n;
         struct buf filled = queue.lines;
         queue.lines = taken;
@@ -197,6 +212,7 @@ static void *write_lines(void *unused)
             break;
         write_out(buf_str(&taken));
         buf_clear(&taken);
+        last_ms = clock_mono_ms();
         if (dropped)
             LOG(WARN, "log_lines_dropped", log_int("lines", (int64_t)dropped));
     }

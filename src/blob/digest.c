@@ -129,6 +129,15 @@ str digest_text(struct arena *a, const struct digest *d)
     return str_make(p, n);
 }
 
+str digest_quoted(struct arena *a, const struct digest *d)
+{
+    str text = digest_text(a, d);
+    char *p = arena_alloc(a, text.n + 2);
+    p[0] = p[text.n + 1] = '"';
+    memcpy(p + 1, text.p, text.n);
+    return str_make(p, text.n + 2);
+}
+
 enum digest_algorithm digest_algorithm_parse(str name)
 {
     for (size_t i = 0; i < ALGORITHM_COUNT; i++)

@@ -50,6 +50,8 @@ NODISCARD enum err digest_parse(str text, bool other, struct digest *ret);
 NODISCARD bool digest_from_stored(str stored, struct digest *ret);
 /* Text form in the arena. */
 str digest_text(struct arena *a, const struct digest *d);
+/* The same between quotes, as entity tags are written. */
+str digest_quoted(struct arena *a, const struct digest *d);
 /* "sha256" -> algorithm; DIGEST_OTHER when unknown. */
 enum digest_algorithm digest_algorithm_parse(str name);
 str digest_algorithm_name(enum digest_algorithm alg);

@@ -70,6 +70,18 @@ static char *put(char *p, str s)
     return p + s.n;
 }
 
+static char *put_u64(char *p, uint64_t v)
+{
+    char digits[20];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + v % 10);
+    while (v /= 10);
+    while (n > 0)
+        *p++ = digits[--n];
+    return p;
+}
+
 static str response_head(struct exchange *x)
 {
     const struct response *res = &x->res;
@@ -77,13 +89,17 @@ static str response_head(struct exchange *x)
     for (size_t i = 0; i < res->header_n; i++)
         room += res->headers[i].name.n + res->headers[i].value.n + 4;
     char *start = arena_alloc(&x->arena, room);
-    char *p =
-        start + snprintf(start, room, "HTTP/1.1 %d %s\r\nDate: ", res->status, reason(res->status));
+    char *p = put(start, STR("HTTP/1.1 "));
+    p = put_u64(p, (uint64_t)res->status);
+    *p++ = ' ';
+    p = put(p, str_from(reason(res->status)));
+    p = put(p, STR("\r\nDate: "));
     p = put(p, shard_date(x->conn->shard));
     /* RFC 9110 8.6: no length in a 204; that of a 304 would be the representation's. */
-    if (res->status != 204 && res->status != 304)
-        p += snprintf(p, room - (size_t)(p - start), "\r\nContent-Length: %llu",
-                      (unsigned long long)res->body_bytes);
+    if (res->status != 204 && res->status != 304) {
+        p = put(p, STR("\r\nContent-Length: "));
+        p = put_u64(p, res->body_bytes);
+    }
     p = put(p, STR("\r\nX-Request-Id: "));
     p = put(p, str_make(x->req.id, REQUEST_ID_LEN));
     if (x->h1.close)
