@@ -1,9 +1,14 @@
 """What one client address may take: connections, and requests by a rate."""
 
+import resource
+import threading
+
 import pytest
 
 from lib import raw
+from lib.oci import Client, basic, digest, randbytes
 from lib.raw import Closed, Conn
+from lib.server import PASSWORD, sanitized
 
 HEALTH = raw.request("GET", "/healthz")
 
@@ -109,3 +114,66 @@ def test_connections_of_this_machine_are_not_counted(counted):
         conn.send(HEALTH)
         assert conn.read().status == 200
         conn.close()
+
+
+# ---- everything at once
+
+IDLE, SLOW, LORIS, STALLED, UPLOADS = 1000, 50, 200, 100, 4
+
+
+def test_small_requests_go_on_under_load(berth):
+    """Idle connections, readers that do not read, heads and uploads that do not end, and large
+    uploads under way: small requests are all answered, and memory stays within its bounds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    server = berth()
+    client = Client(server)
+    big, little = randbytes(8 << 20, 1), randbytes(2048, 2)
+    client.push("library/app", big)
+    client.push("library/app", little)
+    login = [("Authorization", basic("admin", PASSWORD))]
+    held = []
+
+    def hold(data, receive_buffer=None):
+        conn = Conn(server.address, receive_buffer=receive_buffer)
+        assert conn.send(data)
+        held.append(conn)
+        return conn
+
+    def start_upload():
+        return raw.request("PATCH", client.start("library/app"),
+                           [*login, ("Content-Length", str(1 << 30))], host=server.name)
+
+    for _ in range(IDLE):
+        hold(HEALTH).read()
+    for _ in range(SLOW):
+        hold(raw.request("GET", f"/v2/library/app/blobs/{digest(big)}", login), 4096)
+    for _ in range(LORIS):
+        hold(b"GET /v2/ HTTP/1.1\r\nHost: l")
+    for _ in range(STALLED):
+        hold(start_upload() + b"x" * 1000)
+    pushing = [hold(start_upload()) for _ in range(UPLOADS)]
+    stop = threading.Event()
+
+    def push(conn):
+        block = bytes(1 << 18)
+        while not stop.is_set() and conn.send(block):
+            pass
+
+    threads = [threading.Thread(target=push, args=(conn,)) for conn in pushing]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            assert client.blob("library/app", digest(little)).body == little
+            assert client.once("GET", "/healthz").status == 200
+        if not sanitized():
+            assert server.memory("VmHWM") < 128 << 20
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for conn in held:
+            conn.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    client.close()
