@@ -233,6 +233,28 @@ def test_pipelined_behind_bodies(server, admin, trust):
         assert [conn.read().status for _ in range(6)] == [201, 200] * 3
 
 
+@pytest.mark.parametrize("method, target", [("PUT", "manifests/v1"), ("POST", "blobs/uploads/")])
+def test_the_end_is_not_in_the_socket(server, admin, trust, method, target):
+    """After half a MiB (behind one record) others have their turn; what was then taken from the socket already, and not
+    from OpenSSL, no event will announce. All is sent before the server may read on."""
+    auth = [("Authorization", "Bearer " + admin.token(["repository:tls/end:pull,push"]))]
+    for tail in range(-64, 320, 32):
+        data = randbytes(528 * 1024 - 1024 + tail, tail)
+        query = "?digest=" + digest(data) if method == "POST" else ""
+        head = raw.request(method, f"/v2/tls/end/{target}{query}",
+                           [*auth, ("Content-Length", str(len(data)))])
+        head = head[:-2] + b"X-Pad: " + b"x" * (1024 - len(head) - 9) + b"\r\n\r\n"
+        assert len(head) == 1024
+        with raw.Conn(server.address, tls=trust) as conn:
+            conn.send(head + data[:15 * 1024])
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                conn.send(data[15 * 1024:])
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            assert conn.read().status == (201 if method == "POST" else 400)
+
+
 def test_slow_reader(server, admin, trust):
     """The server has to wait for the socket again and again, in the middle of records."""
     data = randbytes(5 * MB, "slow")
