@@ -237,6 +237,16 @@ void metric_cells(unsigned first, unsigned n, uint64_t *ret)
     pthread_mutex_unlock(&shards.lock);
 }
 
+unsigned metric_shards(void)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&shards.lock);
+    for (const struct shard *s = shards.all; s; s = s->next_all)
+        n++;
+    pthread_mutex_unlock(&shards.lock);
+    return n;
+}
+
 int64_t metric_value_at(enum metric m, unsigned label)
 {
     const struct metric_row *row = &metric_rows[m];

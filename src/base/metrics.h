@@ -95,7 +95,7 @@ int64_t metric_value_at(enum metric m, unsigned label);
 uint64_t metric_observed_at(enum metric m, unsigned label);
 
 /* The labels of ROUTE, REACTOR or BUILD, as metric_label writes them: label i is texts[i]. Before
- * other threads exist; `texts` must stay. Of a set without labels nothing is exposed. */
+ * anybody asks for the text; `texts` must stay. Of a set without labels nothing is exposed. */
 void metric_set_labels(enum metric_set set, const str *texts, size_t n);
 /* Appends name="value", behind a comma if something is there already, with the value escaped. */
 void metric_label(struct buf *out, const char *name, str value);

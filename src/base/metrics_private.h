@@ -40,5 +40,7 @@ extern struct metric_labels {
 /* Label of ROUTE_CODE's code. */
 str metric_code_text(unsigned code);
 
+/* How many threads have counted at the same time. */
+unsigned metric_shards(void);
 /* Sums of n cells from `first` on. */
 void metric_cells(unsigned first, unsigned n, uint64_t *ret);
