@@ -277,11 +277,15 @@ static enum err add_referrer_tx(struct db_conn *conn, void *arg)
 
 static enum err is_listed(const struct check_body *b, int64_t repository, bool *ret)
 {
+    const struct manifest *m = &b->manifest;
     DB_CURSOR struct db_cursor c =
         db_query(check_conn(b->check), Q_CHECK_REFERRER, DB_INT(repository),
-                 DB_BYTES(parsed_subject(&b->manifest)), DB_BYTES(digest_stored(&b->digest)));
+                 DB_BYTES(parsed_subject(m)), DB_BYTES(digest_stored(&b->digest)));
     *ret = db_next(&c) && db_int(&c, 0) == b->id &&
-           same_or_null(db_text(&c, 1), b->manifest.artifact_type);
+           same_or_null(db_text(&c, 1), m->artifact_type) &&
+           str_eq(db_text(&c, 2), manifest_type_text(m->type)) &&
+           (uint64_t)db_int(&c, 3) == b->bytes.n &&
+           json_same(b->arena, db_text(&c, 4), m->annotations);
     return c.err;
 }
 

@@ -5,7 +5,7 @@ enum err referrer_add(struct db_conn *conn, const struct repository *repository,
 {
     return db_exec(conn, Q_REFERRER_INSERT, DB_INT(repository->id),
                    DB_BYTES(digest_stored(&manifest->subject)), DB_BYTES(digest_stored(digest)),
-                   DB_INT(body), DB_TEXT_OR_NULL(manifest->artifact_type));
+                   DB_TEXT_OR_NULL(manifest->artifact_type), DB_INT(body));
 }
 
 enum err referrer_remove(struct db_conn *conn, const struct repository *repository,

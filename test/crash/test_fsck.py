@@ -215,10 +215,18 @@ def referrer_type(s):
     s.sql("UPDATE referrer SET artifact_type = 'other'")
 
 
+def referrer_annotations(s):
+    s.sql("UPDATE referrer SET annotations = NULL")
+
+
+def referrer_size(s):
+    s.sql("UPDATE referrer SET size_bytes = size_bytes + 1")
+
+
 def referrer_extra(s):
-    s.sql(("INSERT INTO referrer SELECT m.repository, ?, b.digest, b.id, NULL FROM manifest m "
-           "JOIN manifest_body b ON b.id = m.body WHERE b.digest = ?", stored(s.one),
-           stored(s.two)))
+    s.sql(("INSERT INTO referrer (repository, subject, digest, body) "
+           "SELECT m.repository, ?, b.digest, b.id FROM manifest m JOIN manifest_body b "
+           "ON b.id = m.body WHERE b.digest = ?", stored(s.one), stored(s.two)))
 
 
 def blob_unlinked(s):
@@ -341,6 +349,8 @@ WAYS = [
     (fact_of_config_gone, "manifest-facts", ERROR, set()),
     (referrer_missing, "referrer-missing", ERROR, set()),
     (referrer_type, "referrer-missing", ERROR, set()),
+    (referrer_annotations, "referrer-missing", ERROR, set()),
+    (referrer_size, "referrer-missing", ERROR, set()),
     (referrer_extra, "referrer-extra", ERROR, set()),
     (blob_unlinked, "blob-unlinked", ERROR, {"blob-unlinked"}),
     (child_missing, "child-missing", NOTE, {"child-missing"}),
