@@ -3,6 +3,7 @@ may not see them."""
 
 import json
 import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -312,6 +313,15 @@ def test_the_registrys_own_address_wants_a_credential(alive, nobody):
     token = Client(alive).token()
     response = nobody.once("GET", "/metrics", headers=[("Authorization", f"Bearer {token}")])
     assert response.status == 403
+
+
+def test_the_admin_socket_opens_them(alive):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(alive.data / "admin.sock"))
+        sock.sendall(raw.request("GET", "/metrics", [("Accept", OPEN), ("Connection", "close")]))
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    head, body = answer.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 200 ") and list(parse_open(body.decode()))
 
 
 def test_who_may_push_without_login_may_not_look(berth):
