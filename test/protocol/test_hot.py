@@ -1,0 +1,397 @@
+"""Reads that reactors answer from memory: they are warm here before anything changes, and then must
+show the change at once."""
+
+import json
+import sqlite3
+import threading
+
+import pytest
+
+from lib.metrics import Snapshot
+from lib.oci import IMAGE, Client, basic, digest, dump, randbytes
+from lib.server import run
+
+SETTINGS = {"metrics.listen": "127.0.0.1:0", "scrub.rate": "0B", "gc.interval": "24h"}
+HANDLED = "berth_http_handler_duration_seconds_count"
+
+
+class Quiet:
+    """While it lasts no worker has to do with any request."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def handled(self):
+        return Snapshot(self.server).total(HANDLED)
+
+    def __enter__(self):
+        self.before = self.handled()
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            assert self.handled() == self.before
+
+
+@pytest.fixture
+def quiet(alive):
+    return Quiet(alive)
+
+
+def sql(server, text, *values):
+    """As with the sqlite3 shell, beside the running server."""
+    db = sqlite3.connect(server.data / "berth.db", timeout=20)
+    with db:
+        assert db.execute(text, values).rowcount > 0
+    db.close()
+
+
+def gc(server):
+    done = run("gc", "--data", server.data, "--json", "--now")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def warm(client, *targets, headers=(), status=200):
+    """Asked twice, since the first answer is a worker's; returns the second ones."""
+    answers = []
+    for target in targets:
+        for method in ("GET", "HEAD", "GET"):
+            answers.append(client.request(method, target, headers=headers))
+            assert answers[-1].status == status, (method, target, answers[-1])
+    return answers[2::3]
+
+
+# ---- what is answered
+
+def test_nothing_changes_but_who_answers(quiet, admin):
+    body, name = admin.push_image("hot/same", "v1")
+    config, layer = (d["digest"] for d in (json.loads(body)["config"], json.loads(body)["layers"][0]))
+    targets = ["/v2/", "/v2/hot/same/manifests/v1", f"/v2/hot/same/manifests/{name}",
+               f"/v2/hot/same/blobs/{layer}", f"/v2/hot/same/blobs/{config}",
+               "/v2/hot/same/tags/list", "/v2/hot/same/tags/list?n=1"]
+
+    def plain(response):
+        return response.status, response.body, sorted(
+            (n.lower(), v) for n, v in response.headers if n.lower() not in ("date", "x-request-id"))
+
+    for target in targets:
+        cold = admin.get(target)
+        head = admin.head(target)
+        with quiet:
+            assert plain(admin.get(target)) == plain(cold)
+            assert plain(admin.head(target)) == plain(head)
+            etag = [("If-None-Match", cold.header("etag") or '"x"')]
+            assert admin.get(target, headers=etag).status == (304 if cold.header("etag") else 200)
+    with quiet:
+        part = admin.get(targets[3], headers=[("Range", "bytes=3-7")])
+        assert part.status == 206 and part.body == admin.get(targets[3]).body[3:8]
+
+
+def test_passwords_too(quiet, alive):
+    client = Client(alive, mode="basic")
+    client.push_image("hot/basic", "v1")
+    warm(client, "/v2/hot/basic/manifests/v1")
+    with quiet:
+        assert client.get("/v2/hot/basic/manifests/v1").status == 200
+    client.password = "wrong"
+    assert client.get("/v2/hot/basic/manifests/v1").status == 401
+    client.close()
+
+
+def test_large_blobs_and_unknown_things_are_for_workers(alive, admin):
+    data = randbytes(100_000, "large")
+    name = admin.push("hot/large", data)
+    before = Quiet(alive).handled()
+    for _ in range(3):
+        assert admin.blob("hot/large", name).body == data
+        assert admin.manifest("hot/large", "nothing").status == 404
+    assert Quiet(alive).handled() >= before + 6
+
+
+def test_can_be_off(berth):
+    server = berth({**SETTINGS, "cache.memory": "0B"})
+    client = Client(server)
+    client.push_image("hot/off", "v1")
+    warm(client, "/v2/hot/off/manifests/v1")
+    before = Quiet(server).handled()
+    assert client.manifest("hot/off", "v1").status == 200
+    assert Quiet(server).handled() == before + 1
+
+
+# ---- what changes: content
+
+def test_a_tag_moves(admin, quiet):
+    first, _ = admin.push_image("hot/move", "v1", seed=1)
+    for seed in range(2, 8):
+        (answer,) = warm(admin, "/v2/hot/move/manifests/v1")
+        assert answer.body == first
+        second, name = admin.push_image("hot/move", "v1", seed=seed)
+        answer = admin.head("/v2/hot/move/manifests/v1")
+        assert answer.header("docker-content-digest") == name
+        assert admin.manifest("hot/move", "v1").body == second
+        first = second
+
+
+def test_a_tag_is_deleted_and_comes_back(admin):
+    body, _ = admin.push_image("hot/tag", "v1")
+    for _ in range(3):
+        warm(admin, "/v2/hot/tag/manifests/v1", "/v2/hot/tag/tags/list")
+        assert admin.request("DELETE", "/v2/hot/tag/manifests/v1").status == 202
+        assert admin.head("/v2/hot/tag/manifests/v1").status == 404
+        assert admin.manifest("hot/tag", "v1").status == 404
+        assert admin.tags("hot/tag").json()["tags"] == []
+        assert admin.put_manifest("hot/tag", "v1", body).status == 201
+        assert admin.manifest("hot/tag", "v1").body == body
+        assert admin.tags("hot/tag").json()["tags"] == ["v1"]
+
+
+def test_a_manifest_is_deleted(admin):
+    _, name = admin.push_image("hot/manifest", "v1")
+    targets = ["/v2/hot/manifest/manifests/v1", f"/v2/hot/manifest/manifests/{name}"]
+    warm(admin, *targets)
+    assert admin.request("DELETE", targets[1]).status == 202
+    for target in targets:
+        assert admin.get(target).status == admin.head(target).status == 404
+
+
+def test_a_blob_is_deleted_in_one_repository(admin):
+    name = admin.push("hot/blob", b"shared")
+    admin.push("hot/other", b"shared")
+    warm(admin, f"/v2/hot/blob/blobs/{name}", f"/v2/hot/other/blobs/{name}")
+    assert admin.request("DELETE", f"/v2/hot/blob/blobs/{name}").status == 202
+    assert admin.blob("hot/blob", name).status == 404
+    assert admin.head(f"/v2/hot/blob/blobs/{name}").status == 404
+    assert admin.blob("hot/other", name).body == b"shared"
+
+
+def test_collection_takes_it(alive, admin):
+    kept, _ = admin.push_image("hot/gc", "v1", seed="kept")
+    layer = json.loads(kept)["layers"][0]["digest"]
+    gone = admin.push("hot/gc", b"garbage")
+    warm(admin, f"/v2/hot/gc/blobs/{gone}", f"/v2/hot/gc/blobs/{layer}", "/v2/hot/gc/manifests/v1")
+    assert gc(alive)["blobs"] >= 1
+    assert admin.head(f"/v2/hot/gc/blobs/{gone}").status == 404
+    assert admin.blob("hot/gc", gone).status == 404
+    assert admin.blob("hot/gc", layer).status == 200
+    assert admin.push("hot/gc", b"garbage") == gone
+    assert admin.blob("hot/gc", gone).body == b"garbage"
+
+
+def test_a_review_begins_again_when_the_use_ends(alive, admin):
+    """A layer that was in use, and warm, is leased by a HEAD after its manifest is gone."""
+    body, name = admin.push_image("hot/review", "v1", seed="review")
+    layer = json.loads(body)["layers"][0]["digest"]
+    sql(alive, "UPDATE repository_blob SET review_from = NULL")
+    warm(admin, f"/v2/hot/review/blobs/{layer}")
+    assert admin.request("DELETE", f"/v2/hot/review/manifests/{name}").status == 202
+    sql(alive, "UPDATE repository_blob SET review_from = 1 WHERE review_from IS NOT NULL")
+    assert admin.head(f"/v2/hot/review/blobs/{layer}").status == 200
+    db = sqlite3.connect(alive.data / "berth.db", timeout=20)
+    (value,), = db.execute(
+        "SELECT l.review_from FROM repository_blob l JOIN blob b ON b.id = l.blob "
+        "WHERE substr(b.digest, 2) = ?", (bytes.fromhex(layer[7:]),))
+    db.close()
+    assert value > 1
+
+
+def test_quarantine_takes_it(berth):
+    server = berth({**SETTINGS, "scrub.rate": "1GiB", "scrub.interval": "1s"})
+    client = Client(server)
+    data = randbytes(5000, "rot")
+    name = client.push("hot/rot", data)
+    warm(client, f"/v2/hot/rot/blobs/{name}")
+    path = next(p for p in (server.data / "blobs").rglob("*")
+                if p.is_file() and p.stat().st_size == 5000)
+    with open(path, "r+b") as f:
+        f.write(b"\x00\x01\x02\x03")
+    assert server.waits(lambda: server.events("blob_damaged"), 30)
+    assert client.blob("hot/rot", name).status == 404
+    assert client.head(f"/v2/hot/rot/blobs/{name}").status == 404
+    assert client.push("hot/rot", data) == name
+    assert client.blob("hot/rot", name).body == data
+
+
+# ---- what changes: who may
+
+@pytest.fixture(scope="module")
+def bob(server):
+    sql(server, "INSERT INTO user (name, password_hash, created_at) "
+                "SELECT 'bob', password_hash, 0 FROM user WHERE name = 'admin'")
+    return "bob"
+
+
+def hidden(server, admin, repo):
+    admin.push_image(repo, "v1")
+    return f"/v2/{repo}/manifests/v1"
+
+
+def bearer(client, repo):
+    return [("Authorization", "Bearer " + client.token([f"repository:{repo}:pull"]))]
+
+
+def test_a_project_becomes_private(alive, admin, nobody, bob):
+    target = hidden(alive, admin, "shown/app")
+    user = Client(alive, bob, mode="none")
+    for _ in range(2):
+        sql(alive, "UPDATE project SET public = 1 WHERE name = 'shown'")
+        headers = bearer(Client(alive, bob), "shown/app")
+        warm(nobody, target)
+        warm(user, target, headers=headers)
+        sql(alive, "UPDATE project SET public = 0 WHERE name = 'shown'")
+        assert nobody.get(target).status == nobody.head(target).status == 401
+        # The token's scope allows it still; may() does not.
+        assert user.get(target, headers=headers).status == 401
+        warm(nobody, target, status=401)
+    user.close()
+
+
+def test_an_administrator_is_one_no_more(alive, admin, bob):
+    target = hidden(alive, admin, "secret/app")
+    user = Client(alive, bob, mode="none")
+    sql(alive, "UPDATE user SET admin = 1 WHERE name = ?", bob)
+    tokens, password = bearer(Client(alive, bob), "secret/app"), [
+        ("Authorization", basic(bob, Client(alive).password))]
+    warm(user, target, headers=tokens)
+    warm(user, target, headers=password)
+    sql(alive, "UPDATE user SET admin = 0 WHERE name = ?", bob)
+    assert user.get(target, headers=tokens).status == 401
+    assert user.get(target, headers=password).status == 403
+    user.close()
+
+
+def test_a_token_ends_with_the_epoch_and_with_the_user(alive, admin, bob):
+    target = hidden(alive, admin, "bob/app")
+    user = Client(alive, bob, mode="none")
+    for change in ("UPDATE user SET epoch = epoch + 1 WHERE name = 'bob'",
+                   "UPDATE user SET name = 'rob' WHERE name = 'bob'"):
+        headers = bearer(Client(alive, bob), "bob/app")
+        password = [("Authorization", basic(bob, Client(alive).password))]
+        warm(user, target, headers=headers)
+        warm(user, target, headers=password)
+        sql(alive, change)
+        assert user.get(target, headers=headers).status == 401
+    assert user.get(target, headers=password).status == 401
+    sql(alive, "UPDATE user SET name = 'bob' WHERE name = 'rob'")
+    user.close()
+
+
+def test_a_warm_answer_is_not_anothers(alive, admin, nobody, bob):
+    target = hidden(alive, admin, "mine/app")
+    warm(admin, target)
+    assert nobody.get(target).status == 401
+    user = Client(alive, bob, mode="none")
+    for repo in ("mine/app", "other/app"):  # granted nothing; granted elsewhere
+        assert user.get(target, headers=bearer(Client(alive, bob), repo)).status == 401
+    narrow = bearer(admin, "mine/other")
+    assert nobody.get(target, headers=narrow).status == 401
+    user.close()
+
+
+# ---- everything at once
+
+class Watched:
+    """A fact that one thread changes and others look at. While a change is under way anything may be
+    seen; once it is acknowledged, only what it made."""
+
+    def __init__(self, value):
+        self.state = (0, value)
+
+    def change(self, act, value):
+        count = self.state[0]
+        self.state = (count + 1, None)
+        act()
+        self.state = (count + 2, value)
+
+    def look(self, see):
+        """None, or what was seen and what was there all the while."""
+        before = self.state
+        seen = see()
+        if before[1] is not None and before == self.state and seen != before[1]:
+            return seen, before[1]
+        return None
+
+
+def manifest_of(client, repo, number):
+    config = b"{}"
+    client.push(repo, config)
+    return dump({"schemaVersion": 2, "mediaType": IMAGE,
+                 "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
+                            "digest": digest(config), "size": 2},
+                 "layers": [], "annotations": {"number": str(number)}})
+
+
+@pytest.mark.slow
+def test_nobody_sees_what_was_before(alive, admin):
+    server, rounds = alive, 40
+    repo, wrong, served, done = "busy/app", [], [0], threading.Event()
+    admin.put_manifest(repo, "moved", manifest_of(admin, repo, 0))
+    moved, there = [0], Watched(404)
+    shown = Watched(401)
+    tokens = bearer(admin, repo)
+
+    def mover():
+        client = Client(server)
+        for n in range(1, 3 * rounds):
+            assert client.put_manifest(repo, "moved", manifest_of(client, repo, n)).status == 201
+            moved[0] = n
+
+    def deleter():
+        client = Client(server)
+        body = manifest_of(client, repo, "there")
+        for _ in range(rounds):
+            there.change(lambda: client.put_manifest(repo, "there", body), 200)
+            there.change(lambda: client.request("DELETE", f"/v2/{repo}/manifests/there"), 404)
+
+    def rights():
+        for _ in range(rounds):
+            for value in (1, 0):
+                shown.change(lambda: sql(server, "UPDATE project SET public = ? WHERE name = 'busy'",
+                                         value), 200 if value else 401)
+
+    def collector():
+        for _ in range(4):
+            gc(server)
+
+    def reader():
+        client, last = Client(server, mode="none"), 0
+        while not done.is_set():
+            floor = moved[0]
+            answer = client.get(f"/v2/{repo}/manifests/moved", headers=tokens)
+            number = int(answer.json()["annotations"]["number"])
+            if number < max(floor, last):
+                wrong.append(("moved", number, floor, last))
+            last = number
+            for name, fact, see in (
+                    ("there", there, lambda: client.get(f"/v2/{repo}/manifests/there",
+                                                        headers=tokens).status),
+                    ("shown", shown, lambda: client.get(f"/v2/{repo}/manifests/moved").status)):
+                seen = fact.look(see)
+                if seen:
+                    wrong.append((name, *seen))
+            served[0] += 1
+        client.close()
+
+    failed = []
+
+    def guarded(act):
+        def call():
+            try:
+                act()
+            except BaseException as error:  # shown below
+                failed.append(error)
+        return call
+
+    readers = [threading.Thread(target=guarded(reader)) for _ in range(3)]
+    writers = [threading.Thread(target=guarded(act)) for act in (mover, deleter, rights, collector)]
+    hits = Snapshot(server).value("berth_cache_hits_total", cache="rows")
+    for thread in readers + writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert not failed, failed
+    assert not wrong, wrong[:5]
+    assert served[0] > 10
+    assert Snapshot(server).value("berth_cache_hits_total", cache="rows") > hits
