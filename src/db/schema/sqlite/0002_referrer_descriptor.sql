@@ -5,3 +5,7 @@ ALTER TABLE referrer ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE referrer ADD COLUMN annotations TEXT;
 UPDATE referrer SET (media_type, size_bytes, annotations) =
     (SELECT b.media_type, b.size_bytes, b.annotations FROM manifest_body b WHERE b.id = referrer.body);
+-- And so does the page of one type.
+DROP INDEX referrer_by_type;
+CREATE INDEX referrer_by_type ON referrer
+    (repository, subject, artifact_type, digest, body, media_type, size_bytes, annotations);
