@@ -108,20 +108,25 @@ static void say_settings(struct h2 *h, const struct http_config *config)
         abort();
 }
 
-bool h2_begin(struct conn *c)
+static struct h2 *h2_new(struct conn *c)
 {
     struct shard *s = c->shard;
-    const struct http_config *config = &s->server->config;
     struct h2 *h = calloc(1, sizeof *h);
     if (!s->h2)
-        s->h2 = h2_shared_new(&config->http2);
+        s->h2 = h2_shared_new(&s->server->config.http2);
     if (!h || nghttp2_session_server_new2(&h->session, s->h2->callbacks, h, s->h2->option))
         abort();
     h->conn = c;
     h->send_timer.on_expire = send_late;
-    c->h2 = h;
+    return h;
+}
+
+bool h2_begin(struct conn *c)
+{
+    const struct http_config *config = &c->shard->server->config;
+    c->h2 = h2_new(c);
     c->step = STEP_H2;
-    say_settings(h, config);
+    say_settings(c->h2, config);
     metric_add(METRIC_HTTP2_CONNECTIONS, 1);
     conn_set_timer(c, config->limits.head_ms);
     return true;

@@ -106,6 +106,8 @@ void h2_stream_head(struct exchange *x, bool ended);
 NODISCARD bool h2_stream_data(struct exchange *x, str *data);
 /* The body is there. */
 void h2_stream_ended(struct exchange *x);
+/* The whole response is out. */
+void h2_stream_sent(struct exchange *x);
 /* The body will not be taken to its end. */
 void h2_stream_refuse(struct exchange *x, enum err e);
 /* The stream is over. The exchange may be freed. */

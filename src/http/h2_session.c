@@ -10,7 +10,6 @@
 
 enum {
     CREDIT_PER_FRAME_BYTES = 2048,
-    CREDIT_PER_RESPONSE_BYTES = 8 * CREDIT_PER_FRAME_BYTES,
     TINY_DATA_BYTES = 16,
     SETTINGS_ENTRIES_MAX = 32,
     TABLE_BYTES = 4096, /* HPACK, each way: RFC 7541's default */
@@ -188,12 +187,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
     if (!x || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
         return 0;
     x->answered |= x->h2.state == H2_SEND; /* not with 100 */
-    x->h2.sent |= ends;
     if (ends)
-        h2_earn(h, CREDIT_PER_RESPONSE_BYTES);
-    /* RFC 9113 8.1: the client need not send the rest. */
-    if (ends && !x->body_done)
-        return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, x->h2.id, NGHTTP2_NO_ERROR);
+        h2_stream_sent(x);
     return 0;
 }
 

@@ -1,6 +1,10 @@
 /* A stream's life: head, body, handler, response. */
 #include "http/h2.h"
 
+/* A response pays for so much of control frames: the client opens windows, and closes the stream.
+ */
+enum { CREDIT_PER_RESPONSE_BYTES = 16 * 1024 };
+
 static struct h2 *of(const struct exchange *x)
 {
     return x->conn->h2;
@@ -299,6 +303,16 @@ static void advance(struct exchange *x)
     end_if_over(x);
 }
 
+/* RFC 9113 8.1: a client that still sends may be told that it need not. It gets some time to find
+ * out by itself: there are clients that forget the response when they are told at once. */
+void h2_stream_sent(struct exchange *x)
+{
+    x->h2.sent = true;
+    h2_earn(of(x), CREDIT_PER_RESPONSE_BYTES);
+    if (!x->body_done)
+        set_timer(x, config_of(x)->limits.drain_ms);
+}
+
 static void wake(struct exchange *x)
 {
     struct conn *c = x->conn;
@@ -335,6 +349,10 @@ static void body_late(struct exchange *x)
 static void send_late(struct exchange *x)
 {
     nghttp2_session *session = of(x)->session;
+    if (x->h2.sent) {
+        (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, x->h2.id, NGHTTP2_NO_ERROR);
+        return;
+    }
     bool shut = nghttp2_session_get_remote_window_size(session) <= 0 ||
                 nghttp2_session_get_stream_remote_window_size(session, x->h2.id) <= 0;
     if (!shut || x->body_out != x->h2.out_mark) {

@@ -331,7 +331,9 @@ static void streams(void)
 static void sinks_that_fail(void)
 {
     struct peer p;
-    start();
+    struct http_config config = h2_config();
+    config.limits.drain_ms = 50;
+    fixture_start(&f, config, 4, 100);
     peer_open(&p);
     struct stream *s = peer_ask(&p, "PUT", "/failing", 5000000);
     peer_wait(&p, s);
@@ -516,6 +518,7 @@ static void slow_bodies_are_408(void)
     struct http_config config = h2_config();
     config.limits.body_ms = 100;
     config.limits.body_bytes_per_second_min = 1 << 20;
+    config.limits.drain_ms = 50;
     fixture_start(&f, config, 4, 100);
     peer_open(&p);
     /* The client sends a first window, and then waits for more window as it never reads. */

@@ -13,7 +13,7 @@ from lib import h2, raw
 from lib.h2 import H2, fields
 from lib.oci import digest, randbytes
 
-SETTINGS = {"auth.anonymous": "push", "http2.cleartext": "true"}
+SETTINGS = {"auth.anonymous": "push", "http2.cleartext": "true", "timeouts.drain": "500ms"}
 MB = 1 << 20
 
 
@@ -437,6 +437,16 @@ def test_curl(alive, tmp_path):
                base + name)
     assert done.stdout == "2 200", done
     assert back.read_bytes() == body.read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_curl_gets_an_early_answer(alive, tmp_path):
+    """It forgets what it has read of an answer when its stream is reset while it still sends."""
+    body = tmp_path / "body"
+    body.write_bytes(bytes(5 * MB))
+    done = run("curl", "-sS", "--http2-prior-knowledge", "-w", "%{http_version} %{http_code}", "-o", tmp_path / "x",
+               "-T", body, f"http://{alive.name}/v2/two/curl/manifests/t")
+    assert done.stdout == "2 413", done
 
 
 @pytest.mark.skipif(not shutil.which("h2load"), reason="nghttp2-client is not installed")

@@ -79,6 +79,7 @@ MAY_ALLOCATE = {
     "src/blob/upload_state.c upload_checkout": "the state of an upload outlives its requests",
     "src/http/conn.c append_input": "input that waits lives with its connection, bounded by limits.head",
     "src/http/conn.c conn_put_back": "the same",
+    "src/http/h2_send.c keep_output": "what the socket does not take yet, bounded by one gathering",
     "src/http/server.c make_shards": "a part of http_server_new",
     "src/http/server.c open_listeners": "a part of http_server_new",
     "src/http/server.c parse_proxies": "a part of http_server_new",
