@@ -13,6 +13,7 @@ import machine
 import peers
 import report
 import publish
+import topic_gc
 import topic_load
 import topic_push
 import topic_scale
@@ -22,7 +23,7 @@ import topic_wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOPICS = {"wire": topic_wire, "tls": topic_tls, "push": topic_push, "size": topic_size,
-          "load": topic_load, "scale": topic_scale}
+          "load": topic_load, "scale": topic_scale, "gc": topic_gc}
 LOAD_GRACE_SECONDS = 180  # beyond its own limit, for digests and a slow disk
 
 
@@ -33,6 +34,7 @@ class Bench:
         self.rounds = options.rounds
         self.seconds = options.seconds
         self.names = options.peers
+        self.images = options.images
         self.placement = machine.Placement()
         self.folder = os.path.join(ROOT, "build/bench")
         self.data = os.path.join(self.folder, "data", str(os.getpid()))
@@ -141,6 +143,8 @@ def parse(argv):
     p.add_argument("--seconds", type=float, default=1.5, help="length of a round (default 1.5)")
     p.add_argument("--peers", type=lambda s: s.split(","), default=list(peers.KINDS),
                    help="comma-separated, of " + ", ".join(peers.KINDS))
+    p.add_argument("--images", type=int, default=100_000,
+                   help="gc: images in the store that is collected (default 100000)")
     options = p.parse_args(argv)
     options.topics = options.topics or list(TOPICS)
     for name in options.topics:

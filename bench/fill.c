@@ -8,7 +8,10 @@
  *   scale/tags                   v000000000000, v000000000001, ...: each its own manifest
  *   scale/referrers              latest, and manifests about it, SIGNATURES of another type
  *   NAME                         a blob of zeros that takes no room
+ *   bulk/r0, bulk/r1, ...        images for a collection (fill_images.h)
  */
+#include "fill_images.h"
+
 #include "base/clock.h"
 #include "base/hex.h"
 #include "cli/data_dir.h"
@@ -24,7 +27,7 @@
 
 static const char usage_text[] =
     "fill -d DIR [-r REPOSITORIES [-p PUBLIC] [-k TAGS_EACH]] [-t TAGS] [-f REFERRERS]\n"
-    "     [-n NAME -z BYTES]\n"
+    "     [-n NAME -z BYTES] [-i IMAGES]\n"
     "Fills the data directory of a server that is not running. Prints one line of JSON.\n";
 
 /* Manifests in a transaction. More of them save no time: what does not fit the writer's page cache
@@ -44,7 +47,7 @@ struct part {
 };
 
 struct fill {
-    uint64_t repositories, public_n, tags_each, tags, referrers;
+    uint64_t repositories, public_n, tags_each, tags, referrers, images, image_repositories;
     str zeros_name; /* repository of the blob of zeros */
     uint64_t zeros_bytes;
     str dir;
@@ -302,7 +305,8 @@ static enum err make_image(struct fill *f)
 
 static enum err fill_rows(struct fill *f)
 {
-    enum err e = make_image(f);
+    bool any = f->repositories || f->tags || f->referrers;
+    enum err e = any ? make_image(f) : OK; /* blobs that nobody links would be garbage */
     if (!e)
         e = add_all(f, add_repository, f->repositories, 1 + f->tags_each);
     if (!e)
@@ -317,6 +321,8 @@ static enum err fill_rows(struct fill *f)
         if (!e)
             e = add_all(f, add_zeros, 1, 1);
     }
+    if (!e && f->images)
+        e = fill_images(f->db, f->dir, f->images, f->now_us, &f->image_repositories, &f->why);
     return e;
 }
 
@@ -350,7 +356,7 @@ static bool read_count(const char *text, uint64_t *ret)
 static bool read_options(struct fill *f, int argc, char **argv, str *dir)
 {
     bool ok = true;
-    for (int o; (o = getopt(argc, argv, "d:r:p:k:t:f:n:z:")) != -1;)
+    for (int o; (o = getopt(argc, argv, "d:r:p:k:t:f:n:z:i:")) != -1;)
         switch (o) {
         case 'd':
             *dir = str_from(optarg);
@@ -372,6 +378,9 @@ static bool read_options(struct fill *f, int argc, char **argv, str *dir)
             break;
         case 'z':
             ok = ok && read_count(optarg, &f->zeros_bytes);
+            break;
+        case 'i':
+            ok = ok && read_count(optarg, &f->images);
             break;
         case 'f':
             ok = ok && read_count(optarg, &f->referrers);
@@ -398,9 +407,9 @@ int main(int argc, char **argv)
         str text = f.why.message.n ? f.why.message : str_from(err_text(e));
         fprintf(stderr, "fill: %.*s\n", STR_ARG(text));
     } else {
-        printf("{\"seconds\": %.3f, \"subject\": \"%.*s\"}\n",
-               (double)(clock_mono_ms() - begun_ms) / 1e3,
-               STR_ARG(digest_text(&arena, &f.image_digest)));
+        str subject = f.image.n ? digest_text(&arena, &f.image_digest) : STR("");
+        printf("{\"seconds\": %.3f, \"subject\": \"%.*s\", \"image_repositories\": %" PRIu64 "}\n",
+               (double)(clock_mono_ms() - begun_ms) / 1e3, STR_ARG(subject), f.image_repositories);
     }
     arena_release(&f.batch);
     return e ? 1 : 0;
