@@ -42,8 +42,7 @@ static void apply(struct reload *r)
     log_set_level((enum log_level)r->conf.log_level);
     atomic_store_explicit(&r->app->log_access, r->conf.log_access, memory_order_relaxed);
     serve_tls_reload(r->tls, &r->conf);
-    bool wanted = r->conf.tls_cert.n > 0 || r->conf.tls_self_signed;
-    if (wanted && !r->tls->tls)
+    if (serve_tls_wanted(&r->conf) && !r->tls->tls)
         LOG(WARN, "restart_needed", log_cstr("option", "tls.cert"),
             log_cstr("effect", "until then there is no encryption"));
 }

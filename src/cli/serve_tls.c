@@ -140,6 +140,12 @@ void serve_tls_reload(struct serve_tls *s, const struct conf *conf)
     struct error why = {0};
     if (!s->tls)
         return;
+    if (!serve_tls_wanted(conf)) {
+        LOG(WARN, "restart_needed", log_cstr("option", "tls.cert"),
+            log_cstr("effect", "until then the certificate in use stays"));
+        stamp(s, s->loaded);
+        return;
+    }
     if (load(s, conf, &why)) {
         LOG(ERROR, "tls_reload_failed", log_str("reason", why.message),
             log_cstr("effect", "the certificate in use stays"));

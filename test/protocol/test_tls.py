@@ -99,6 +99,14 @@ def test_versions(server, authority):
     assert reasons == {"unsupported protocol", "no shared cipher"}
 
 
+def test_rsa(berth, authority):
+    server = berth(settings(authority.server("rsa", kind="rsa")))
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with raw.Conn(server.address, tls=tls.context(authority.pem, version=version)) as conn:
+            conn.send(V2)
+            assert conn.read().status == 401
+
+
 def test_application_protocol(server, authority):
     with raw.Conn(server.address, tls=tls.context(authority.pem, alpn=["foo", "http/1.1"])) as conn:
         assert conn.sock.selected_alpn_protocol() == "http/1.1"
@@ -558,7 +566,7 @@ def test_configuration_is_read_again(berth, authority, trust, tmp_path):
     assert not server.events("reloaded", since), "log.level is error"
 
 
-def test_encryption_needs_a_restart(berth, certificate, tmp_path):
+def test_encryption_needs_a_restart(berth, certificate, trust, tmp_path):
     path = tmp_path / "berth.yaml"
     path.write_text("")
     server = berth(args=["--config", str(path)])
@@ -567,6 +575,16 @@ def test_encryption_needs_a_restart(berth, certificate, tmp_path):
     told = server.events("restart_needed", since)
     assert [f["option"] for f in told] == ["tls.cert"] and "no encryption" in told[0]["effect"]
     assert raw.exchange(server.address, V2).status == 401
+    server.restart()
+    assert shown(server, trust) == tls.serial(certificate[0])
+    path.write_text("tls:\n  self_signed: true\n")  # another certificate does not
+    hup(server)
+    assert curl(server, server.data / "tls/cert.pem").returncode == 0
+    path.write_text("")
+    since = hup(server)
+    told = server.events("restart_needed", since)
+    assert [f["option"] for f in told] == ["tls.cert"] and "stays" in told[0]["effect"]
+    assert curl(server, server.data / "tls/cert.pem").returncode == 0
 
 
 # ---- self-signed
