@@ -129,6 +129,7 @@ def passed(server, sockets, names=None):
             "os.environ['LISTEN_PID'] = str(os.getpid())\n"
             "os.execv(sys.argv[2], sys.argv[2:])\n")
     plain = server.command()
+    server.listen = sockets  # so many addresses become ready
     fds = [s.fileno() for s in sockets]
     server.env["LISTEN_FDS"] = str(len(fds))
     if names:
@@ -157,10 +158,11 @@ def test_passed_sockets_replace_listen(berth, short):
     first = listening(socket.AF_INET, ("127.0.0.1", 0))
     second = listening(socket.AF_UNIX, str(path))
     port = first.getsockname()[1]
-    server = berth(start=False, listen=("127.0.0.3:0", f"127.0.0.1:{port}"))
+    server = berth(start=False, listen=("127.0.0.3:0", f"127.0.0.1:{port}", "127.0.0.4:0"))
     passed(server, [first, second])
     assert server.addresses == [f"127.0.0.1:{port}", f"unix:{path}"]
-    assert [f["address"] for f in server.events("listen_not_passed")] == ["127.0.0.3:0"]
+    assert [f["address"] for f in server.events("listen_not_passed")] == ["127.0.0.3:0",
+                                                                           "127.0.0.4:0"]
     assert raw.exchange(("127.0.0.1", port), HEALTH).status == 200
     assert over_unix(path).status == 200
     first.close()
