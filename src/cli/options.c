@@ -31,7 +31,9 @@ const struct flag conf_flags[] = {
     FLAG_CONFIG,
     FLAG_DATA,
     {"listen", "ADDR:PORT",
-     "Listen on this address: --set listen=ADDR:PORT. Repeat it for several addresses.", true},
+     "Listen on this address: --set listen=ADDR:PORT, which also takes https://ADDR:PORT and "
+     "unix:/PATH. Repeat it for several.",
+     true},
     FLAG_SET,
     FLAG_HELP,
     {0}};

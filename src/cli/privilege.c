@@ -13,7 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NUMBER_MAX = INT32_MAX };
+enum {
+    NUMBER_MAX = INT32_MAX,
+    ENTRY_BYTES_MAX = 1 << 20, /* a group lists all its members */
+};
 
 static bool parse_number(str s, unsigned *ret)
 {
@@ -26,8 +29,14 @@ static bool parse_number(str s, unsigned *ret)
 
 static enum err find_user(str name, struct identity *id, struct arena *a, struct error *why)
 {
+    ARENA_CLEANUP struct arena tmp = {0};
+    char *text = arena_alloc(&tmp, ENTRY_BYTES_MAX);
+    struct passwd entry, *pw = NULL;
     bool number = parse_number(name, &id->uid);
-    struct passwd *pw = number ? getpwuid(id->uid) : getpwnam(arena_cstr(a, name));
+    /* Errors are how some lists say that there is no such user. */
+    if (number ? getpwuid_r(id->uid, &entry, text, ENTRY_BYTES_MAX, &pw)
+               : getpwnam_r(arena_cstr(&tmp, name), &entry, text, ENTRY_BYTES_MAX, &pw))
+        pw = NULL;
     if (!pw && !number)
         return error_set(a, why, ERR_CONFIG, "user: this machine has no user %.*s", STR_ARG(name));
     id->user = name;
@@ -42,8 +51,13 @@ static enum err find_user(str name, struct identity *id, struct arena *a, struct
 
 static enum err find_group(str name, struct identity *id, struct arena *a, struct error *why)
 {
+    ARENA_CLEANUP struct arena tmp = {0};
+    char *text = arena_alloc(&tmp, ENTRY_BYTES_MAX);
+    struct group entry, *gr = NULL;
     bool number = parse_number(name, &id->gid);
-    struct group *gr = number ? getgrgid(id->gid) : getgrnam(arena_cstr(a, name));
+    if (number ? getgrgid_r(id->gid, &entry, text, ENTRY_BYTES_MAX, &gr)
+               : getgrnam_r(arena_cstr(&tmp, name), &entry, text, ENTRY_BYTES_MAX, &gr))
+        gr = NULL;
     if (!gr && !number)
         return error_set(a, why, ERR_CONFIG, "user: this machine has no group %.*s", STR_ARG(name));
     if (gr)

@@ -240,6 +240,8 @@ static void tell_ready(struct serving *s)
         .open_to_all = s->conf.auth_anonymous == AUTH_ANONYMOUS_PUSH,
     };
     welcome_print(&welcome, &s->arena);
+    if (s->generated_password.n)
+        explicit_bzero((char *)s->generated_password.p, s->generated_password.n);
     serve_tls_warn(&s->tls);
     s->status = arena_printf(&s->arena, "Serving on %.*s", STR_ARG(welcome.address));
     notify_ready(&s->notify, s->status);
