@@ -215,7 +215,9 @@ def judge(path, ledger):
         server.check()
         server.kill()
         report = fsck(path / "data")
-        wrong += [] if report.code == 0 else [("fsck", str(report))]
+        # A file goes after its row: what nobody uses is whole until then, too.
+        sound = report.code == 0 and "blob-damaged-unused" not in report.words()
+        wrong += [] if sound else [("fsck", str(report))]
         return "; ".join(f"{key} {what}" for key, what in wrong)
     except Exception as error:  # pylint: disable=broad-except
         return f"{type(error).__name__}: {error}"
