@@ -8,10 +8,12 @@ import threading
 import pytest
 
 from lib.metrics import Snapshot
-from lib.oci import IMAGE, Client, basic, digest, dump, randbytes
+from lib.oci import CONFIG, IMAGE, Client, basic, descriptor, dump, randbytes
 from lib.server import run
 
-SETTINGS = {"metrics.listen": "127.0.0.1:0", "scrub.rate": "0B", "gc.interval": "24h"}
+# With one reactor a request has been counted when the next one is begun.
+SETTINGS = {"metrics.listen": "127.0.0.1:0", "scrub.rate": "0B", "gc.interval": "24h",
+            "threads.reactors": "1"}
 HANDLED = "berth_http_handler_duration_seconds_count"
 
 
@@ -168,8 +170,14 @@ def test_collection_takes_it(alive, admin):
     kept, _ = admin.push_image("hot/gc", "v1", seed="kept")
     layer = json.loads(kept)["layers"][0]["digest"]
     gone = admin.push("hot/gc", b"garbage")
-    warm(admin, f"/v2/hot/gc/blobs/{gone}", f"/v2/hot/gc/blobs/{layer}", "/v2/hot/gc/manifests/v1")
+    other, _ = admin.push_image("hot/elsewhere", "v1", seed="elsewhere")
+    unused = json.loads(other)["layers"][0]["digest"]  # here; the blob itself stays
+    assert admin.push("hot/gc", admin.blob("hot/elsewhere", unused).body) == unused
+    warm(admin, f"/v2/hot/gc/blobs/{gone}", f"/v2/hot/gc/blobs/{layer}", "/v2/hot/gc/manifests/v1",
+         f"/v2/hot/gc/blobs/{unused}", f"/v2/hot/elsewhere/blobs/{unused}")
     assert gc(alive)["blobs"] >= 1
+    assert admin.blob("hot/gc", unused).status == 404
+    assert admin.blob("hot/elsewhere", unused).status == 200
     assert admin.head(f"/v2/hot/gc/blobs/{gone}").status == 404
     assert admin.blob("hot/gc", gone).status == 404
     assert admin.blob("hot/gc", layer).status == 200
@@ -311,20 +319,18 @@ class Watched:
         return None
 
 
-def manifest_of(client, repo, number):
-    config = b"{}"
-    client.push(repo, config)
-    return dump({"schemaVersion": 2, "mediaType": IMAGE,
-                 "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
-                            "digest": digest(config), "size": 2},
+def manifest_of(number):
+    return dump({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(b"{}", CONFIG),
                  "layers": [], "annotations": {"number": str(number)}})
 
 
 @pytest.mark.slow
-def test_nobody_sees_what_was_before(alive, admin):
-    server, rounds = alive, 40
+def test_nobody_sees_what_was_before(berth):
+    server, rounds = berth({**SETTINGS, "threads.reactors": "3"}), 40
+    admin = Client(server)
     repo, wrong, served, done = "busy/app", [], [0], threading.Event()
-    admin.put_manifest(repo, "moved", manifest_of(admin, repo, 0))
+    admin.push(repo, b"{}")
+    assert admin.put_manifest(repo, "moved", manifest_of(0)).status == 201
     moved, there = [0], Watched(404)
     shown = Watched(401)
     tokens = bearer(admin, repo)
@@ -332,12 +338,12 @@ def test_nobody_sees_what_was_before(alive, admin):
     def mover():
         client = Client(server)
         for n in range(1, 3 * rounds):
-            assert client.put_manifest(repo, "moved", manifest_of(client, repo, n)).status == 201
+            assert client.put_manifest(repo, "moved", manifest_of(n)).status == 201
             moved[0] = n
 
     def deleter():
         client = Client(server)
-        body = manifest_of(client, repo, "there")
+        body = manifest_of("there")
         for _ in range(rounds):
             there.change(lambda: client.put_manifest(repo, "there", body), 200)
             there.change(lambda: client.request("DELETE", f"/v2/{repo}/manifests/there"), 404)
