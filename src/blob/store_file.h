@@ -72,8 +72,8 @@ struct store {
     uint64_t reserve_bytes;
     struct directory uploads;
     struct directory shards[SHARD_COUNT];
-    unsigned shard_n;     /* initialised */
-    uint8_t shard_first;  /* of this process: where the first blob goes */
+    unsigned shard_n;    /* initialised */
+    uint8_t shard_first; /* of this process: where the first blob goes */
     atomic_uint published;
     pthread_mutex_t lock; /* guards what follows */
     enum err condition;   /* store_condition */
