@@ -119,7 +119,8 @@ def describe(data):
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * PAGE,
         "kernel": platform.release(),
         "openssl": subprocess.run(["openssl", "version"], capture_output=True, text=True,
-                                  check=False).stdout.strip() if shutil.which("openssl") else "?",
+                                  check=False).stdout.partition(" (")[0].strip()
+        if shutil.which("openssl") else "?",
         "filesystem": filesystem(data),
         "load_average": os.getloadavg()[0],
     }

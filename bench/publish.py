@@ -7,7 +7,7 @@ import report
 
 BEGIN, END = "<!-- tables: ./dev bench report -->", "<!-- end of tables -->"
 ORDER = ("wire", "tls", "push", "load", "size", "scale", "gc")
-BAR, GAP, LEFT, WIDTH = 12, 22, 330, 900
+BAR, GAP, LEFT, WIDTH = 12, 22, 380, 960
 TICKS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 STYLE = """text{font:13px system-ui,sans-serif;fill:#1f2328}.small{font-size:11px;fill:#59636e}
 .nginx{fill:#1a7f37}.registry{fill:#0969da}.line{stroke:#d1d9e0}.one{stroke:#59636e}
