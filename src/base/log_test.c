@@ -1,4 +1,5 @@
-#include "base/log.h"
+#include "base/clock.h"
+#include "base/log_line.h"
 #include "base/metrics.h"
 #include "base/test.h"
 
@@ -36,6 +37,21 @@ static void json(void)
     struct log_field fields[] = {log_cstr("a", "x\"y"), log_int("n", 7)};
     CHECK_STR(logged(LOG_JSON, fields, 2),
               "\"level\":\"warn\",\"event\":\"test\",\"a\":\"x\\\"y\",\"n\":7}\n");
+}
+
+/* Worked out, and, within the same second, only its end. */
+static void each_line_has_its_time(void)
+{
+    char out[LOG_LINE_MAX];
+    int64_t before_us = clock_wall_us(), at_us;
+    for (int i = 0; i < 1000; i++) {
+        str s = log_line(LOG_LOGFMT, LOG_INFO, "test", NULL, 0, out);
+        CHECK(str_starts(s, STR("time=")));
+        CHECK(clock_rfc3339_parse(str_make(s.p + 5, CLOCK_RFC3339_LEN), &at_us));
+        if (at_us < before_us || at_us > clock_wall_us())
+            test_fail(__FILE__, __LINE__, "%.*s", STR_ARG(s));
+        before_us = at_us;
+    }
 }
 
 static void input_cannot_forge_lines(void)
@@ -106,5 +122,6 @@ static void a_stuck_reader_does_not_stop_the_end(void)
 
 TESTS({"a stuck reader does not stop the end", a_stuck_reader_does_not_stop_the_end},
       {"a stuck reader costs lines only", a_stuck_reader_costs_lines_only}, {"logfmt", logfmt},
-      {"json", json}, {"input cannot forge lines", input_cannot_forge_lines},
+      {"json", json}, {"each line has its time", each_line_has_its_time},
+      {"input cannot forge lines", input_cannot_forge_lines},
       {"long fields are left out whole", long_fields_are_left_out_whole})
