@@ -37,21 +37,20 @@ static bool digest_blob(const struct load *l, struct blob *b, EVP_MD_CTX *md)
 }
 
 /* A file, from which sendfile sends without copying. */
-static char *make_block(struct load *l)
+static bool make_block(struct load *l)
 {
     l->block_fd = memfd_create("block", MFD_CLOEXEC);
     if (l->block_fd < 0 || ftruncate(l->block_fd, BLOB_BLOCK) != 0)
-        return NULL;
-    char *p = mmap(NULL, BLOB_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, l->block_fd, 0);
-    return p == MAP_FAILED ? NULL : p;
+        return false;
+    l->block = mmap(NULL, BLOB_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, l->block_fd, 0);
+    return l->block != MAP_FAILED;
 }
 
 bool blobs_prepare(struct load *l)
 {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    l->block = make_block(l);
     l->blobs = calloc(l->operations_max, sizeof *l->blobs);
-    bool ok = md && l->block && l->blobs;
+    bool ok = md && l->blobs && make_block(l);
     for (size_t n = 0; ok && n < BLOB_BLOCK;) {
         ssize_t got = getrandom(l->block + n, BLOB_BLOCK - n, 0);
         ok = got > 0;
