@@ -531,28 +531,46 @@ static void slow_bodies_are_408(void)
     fixture_stop(&f);
 }
 
+/* A request whose body never comes. */
+static ssize_t no_bytes(nghttp2_session *session, int32_t id, uint8_t *to, size_t max,
+                        uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    return NGHTTP2_ERR_DEFERRED;
+}
+
+static struct stream *peer_ask_late(struct peer *p)
+{
+    const nghttp2_nv fields[] = {field(":method", "POST"), field(":scheme", "http"),
+                                 field(":authority", "h"), field(":path", "/sum")};
+    const nghttp2_data_provider body = {.read_callback = no_bytes};
+    struct stream *s = &p->streams[p->n++];
+    s->id = nghttp2_submit_request(p->session, NULL, fields, 4, &body, s);
+    return s;
+}
+
 static void a_held_body_is_not_late(void)
 {
     struct peer p;
     struct http_config config = h2_config();
     config.limits.body_ms = 50;
+    config.limits.drain_ms = 50;
     config.limits.body_bytes_per_second_min = 1 << 20;
     fixture_start(&f, config, 4, 100);
     f.hold = true;
     peer_open(&p);
     struct stream *s = peer_ask(&p, "PUT", "/stream", 300000);
     fixture_wait_held(&f, 65535);
-    struct stream *late = peer_ask(&p, "PUT", "/stream", 1); /* this one is: its body stays out */
-    peer_wait(&p, late);
-    for (int i = 0; i < 20; i++) /* some turns of the timer */
-        CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    /* Turns of the timer: this one, whose body stays out, is late after two of them. */
+    peer_wait(&p, peer_ask_late(&p));
+    CHECK_INT(p.streams[1].status, 408);
+    CHECK_INT(p.streams[1].sent, 0);
     pthread_mutex_lock(&f.lock);
     f.hold = false;
     pthread_mutex_unlock(&f.lock);
     fixture_release(&f);
     peer_wait(&p, s);
     check_uploaded(s);
-    CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 0);
+    CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 1);
     peer_close(&p);
     fixture_stop(&f);
 }

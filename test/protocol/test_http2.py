@@ -3,6 +3,7 @@ wrong on purpose is in test_http2_abuse.py."""
 
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -437,6 +438,30 @@ def test_curl(alive, tmp_path):
                base + name)
     assert done.stdout == "2 200", done
     assert back.read_bytes() == body.read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.parametrize("enabled, version", [("true", "2"), ("false", "1.1")])
+def test_over_tls_when_offered(berth, tmp_path, enabled, version):
+    server = berth({"auth.anonymous": "push", "tls.self_signed": "true", "http2.enabled": enabled})
+    body = tmp_path / "body"
+    body.write_bytes(randbytes(3 * MB, 5))
+    name = digest(body.read_bytes())
+    base = f"https://{server.name}/v2/two/tls/blobs/"
+    done = run("curl", "-ksS", "--http2", "-w", "%{http_version} %{http_code}", "--data-binary", f"@{body}",
+               "-H", "Content-Type: application/octet-stream", f"{base}uploads/?digest={name}")
+    assert done.stdout == f"{version} 201", done
+    done = run("curl", "-ksS", "--http2", "-w", "%{http_version} %{http_code}", "-o", tmp_path / "back",
+               base + name)
+    assert done.stdout == f"{version} 200" and (tmp_path / "back").read_bytes() == body.read_bytes()
+
+
+def test_the_admin_socket_does_not_speak_it(alive):
+    with socket.socket(socket.AF_UNIX) as conn:
+        conn.settimeout(10)
+        conn.connect(str(alive.data / "admin.sock"))
+        conn.sendall(h2.PREFACE + h2.frame(h2.SETTINGS))
+        assert conn.recv(100).startswith(b"HTTP/1.1 505 ")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
