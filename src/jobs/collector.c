@@ -99,7 +99,8 @@ static void count_run(struct collector *c, const struct gc_ask *ask, enum err e,
 {
     if (e == ERR_SHUTTING_DOWN || ask->dry_run)
         return;
-    metric_add_at(METRIC_GC_RUNS, e ? OUTCOME_FAILED : OUTCOME_OK, 1);
+    bool failed = e || r->files_failed; /* as in the log, and for who asked */
+    metric_add_at(METRIC_GC_RUNS, failed ? OUTCOME_FAILED : OUTCOME_OK, 1);
     metric_observe(METRIC_GC_TIME, r->elapsed_us);
     metric_add_at(METRIC_GC_REMOVED, GARBAGE_BLOBS, r->blobs);
     metric_add_at(METRIC_GC_REMOVED, GARBAGE_LINKS, r->links);
@@ -108,7 +109,7 @@ static void count_run(struct collector *c, const struct gc_ask *ask, enum err e,
     metric_add_at(METRIC_GC_REMOVED, GARBAGE_UPLOADS, r->uploads + r->stray_uploads);
     metric_add_at(METRIC_GC_REMOVED, GARBAGE_FILES, r->files);
     metric_add(METRIC_GC_BYTES, r->blob_bytes);
-    if (!e)
+    if (!failed)
         metric_set(METRIC_GC_LAST, clock_wall_us());
     if ((e = gc_count(&c->gc)))
         LOG(WARN, "gc_not_counted", log_err(e));

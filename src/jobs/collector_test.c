@@ -1,7 +1,10 @@
 #include "jobs/collector.h"
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "jobs/gc_fixture.h"
+
+#include <sys/stat.h>
 
 enum { LONG_MS = 60000 };
 
@@ -84,5 +87,32 @@ static void runs_by_itself(void)
     close_collector();
 }
 
+static void a_file_that_stays_is_a_failure(void)
+{
+    open_collector(LONG_MS);
+    uint64_t id = 0;
+    struct collection run;
+    struct blob blob;
+    struct digest digest = push_blob(&f, "team/app", STR("x"), HOUR_US);
+    CHECK_INT(blob_find(f.conn, &digest, &blob), OK);
+    str path = arena_printf(&f.arena, "%.*s/blobs/%.2s/%.*s", STR_ARG(f.dir), blob.store_key,
+                            STORE_KEY_LEN, blob.store_key);
+    CHECK_INT(unlink(path.p), 0); /* a directory in its place: even root cannot unlink it */
+    CHECK_INT(mkdir(path.p, 0700), 0);
+    int64_t failed = metric_value_at(METRIC_GC_RUNS, OUTCOME_FAILED),
+            ok = metric_value_at(METRIC_GC_RUNS, OUTCOME_OK);
+    CHECK_INT(collector_ask(collector, &(struct gc_ask){.now = true}, &id), OK);
+    CHECK_INT(collector_wait(collector, id, LONG_MS, &run), OK);
+    CHECK_INT(run.report.files_failed, 1);
+    CHECK_INT(metric_value_at(METRIC_GC_RUNS, OUTCOME_FAILED), failed + 1);
+    CHECK_INT(rmdir(path.p), 0);
+    CHECK_INT(collector_ask(collector, &(struct gc_ask){.now = true}, &id), OK);
+    CHECK_INT(collector_wait(collector, id, LONG_MS, &run), OK);
+    CHECK_INT(run.report.files_failed, 0); /* what is not there is as good as unlinked */
+    CHECK_INT(metric_value_at(METRIC_GC_RUNS, OUTCOME_OK), ok + 1);
+    close_collector();
+}
+
 TESTS({"runs when asked", runs_when_asked}, {"keeps the last reports", keeps_the_last_reports},
-      {"ends soon", ends_soon}, {"runs by itself", runs_by_itself})
+      {"ends soon", ends_soon}, {"runs by itself", runs_by_itself},
+      {"a file that stays is a failure", a_file_that_stays_is_a_failure})
