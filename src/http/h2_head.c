@@ -100,7 +100,8 @@ static void join_cookies(struct h2_head *h)
         }
         f->fields[kept++] = *from;
     }
-    cookie->value = str_make(p, n);
+    if (cookie)
+        cookie->value = str_make(p, n);
     f->field_n = kept;
 }
 
