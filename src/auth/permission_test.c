@@ -127,8 +127,10 @@ static void changes_count_at_once(void)
     CHECK_INT(may(f.auth, f.conn, &anonymous, ACTION_PULL, STR("team/app")), OK);
     fixture_sql(&f, "UPDATE project SET public = 0 WHERE name = 'team'");
     CHECK_INT(may(f.auth, f.conn, &anonymous, ACTION_PULL, STR("team/app")), ERR_DENIED);
-    CHECK_INT(may(f.auth, db_reader(f.db, -1), &anonymous, ACTION_PULL, STR("team/app")), ERR_WOULD_BLOCK);
-    CHECK_INT(may(f.auth, db_reader(f.db, -1), &anonymous, ACTION_DELETE, STR("team/app")), ERR_DENIED);
+    CHECK_INT(may(f.auth, db_reader(f.db, -1), &anonymous, ACTION_PULL, STR("team/app")),
+              ERR_WOULD_BLOCK);
+    CHECK_INT(may(f.auth, db_reader(f.db, -1), &anonymous, ACTION_DELETE, STR("team/app")),
+              ERR_DENIED);
     fixture_close(&f);
 }
 

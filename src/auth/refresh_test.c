@@ -73,7 +73,8 @@ static void gives_and_takes(void)
     CHECK_STR(who.name, "alicia");
     CHECK_INT(auth_refresh_verify(f.auth, f.conn, other, &f.arena, &who), OK);
     CHECK_STR(who.name, "bob");
-    CHECK_INT(auth_refresh_verify(f.auth, db_reader(f.db, -1), other, &f.arena, &who), ERR_WOULD_BLOCK);
+    CHECK_INT(auth_refresh_verify(f.auth, db_reader(f.db, -1), other, &f.arena, &who),
+              ERR_WOULD_BLOCK);
     fixture_close(&f);
 }
 

@@ -67,14 +67,16 @@ def warm(client, *targets, headers=(), status=200):
 
 def test_nothing_changes_but_who_answers(quiet, admin):
     body, name = admin.push_image("hot/same", "v1")
-    config, layer = (d["digest"] for d in (json.loads(body)["config"], json.loads(body)["layers"][0]))
+    parsed = json.loads(body)
+    config, layer = parsed["config"]["digest"], parsed["layers"][0]["digest"]
     targets = ["/v2/", "/v2/hot/same/manifests/v1", f"/v2/hot/same/manifests/{name}",
                f"/v2/hot/same/blobs/{layer}", f"/v2/hot/same/blobs/{config}",
                "/v2/hot/same/tags/list", "/v2/hot/same/tags/list?n=1"]
 
     def plain(response):
         return response.status, response.body, sorted(
-            (n.lower(), v) for n, v in response.headers if n.lower() not in ("date", "x-request-id"))
+            (n.lower(), v) for n, v in response.headers
+            if n.lower() not in ("date", "x-request-id"))
 
     for target in targets:
         cold = admin.get(target)
@@ -300,8 +302,8 @@ def test_a_warm_answer_is_not_anothers(alive, admin, nobody, bob):
 # ---- everything at once
 
 class Watched:
-    """A fact that one thread changes and others look at. While a change is under way anything may be
-    seen; once it is acknowledged, only what it made."""
+    """A fact that one thread changes and others look at. While a change is under way anything may
+    be seen; once it is acknowledged, only what it made."""
 
     def __init__(self, value):
         self.state = (0, value)
@@ -353,8 +355,8 @@ def test_nobody_sees_what_was_before(berth):
     def rights():
         for _ in range(rounds):
             for value in (1, 0):
-                shown.change(lambda: sql(server, "UPDATE project SET public = ? WHERE name = 'busy'",
-                                         value), 200 if value else 401)
+                change = f"UPDATE project SET public = {value} WHERE name = 'busy'"
+                shown.change(lambda: sql(server, change), 200 if value else 401)
 
     def collector():
         for _ in range(4):
