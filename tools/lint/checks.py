@@ -75,7 +75,6 @@ CONSTRUCTOR = re.compile(r"_(new|open|start)(_\w+)?$")
 # Functions outside base/ that own heap memory without being the constructor of their object.
 # "path function": why.
 MAY_ALLOCATE = {
-    "src/base/cache.c cache_put": "an entry lives until it expires or is pushed out",
     "src/db/db_hot.c reserve": "rows are gathered before their number is known; freed by who asked",
     "src/blob/upload_state.c upload_checkout": "the state of an upload outlives its requests",
     "src/http/conn.c append_input": "input that waits lives with its connection, bounded by limits.head",
