@@ -1,5 +1,5 @@
-/* Preloaded into the server: on SIGUSR1 it tries what PROBES names, separated by newlines, and writes
- * "probe WHAT: ok" or the error to standard error.
+/* Preloaded into the server: on SIGUSR1 it tries what PROBES names, separated by newlines, and
+ * writes "probe WHAT: ok" or the error to standard error.
  *
  *   read PATH   write PATH   list PATH   make PATH   run PATH   bind   root   signal PID   core */
 #define _GNU_SOURCE

@@ -77,6 +77,7 @@ CONSTRUCTOR = re.compile(r"_(new|open|start)(_\w+)?$")
 MAY_ALLOCATE = {
     "src/db/db_hot.c reserve": "rows are gathered before their number is known; freed by who asked",
     "src/blob/upload_state.c upload_checkout": "the state of an upload outlives its requests",
+    "src/db/db_hot.c reserve": "rows that are remembered outlive the query, bounded by cache.memory",
     "src/http/conn.c append_input": "input that waits lives with its connection, bounded by limits.head",
     "src/http/conn.c conn_put_back": "the same",
     "src/http/h2_send.c keep_output": "what the socket does not take yet, bounded by one gathering",
