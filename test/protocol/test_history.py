@@ -577,7 +577,12 @@ def test_admin_socket(berth):
     assert knock(path_, raw.request("GET", target, end)).startswith(b"HTTP/1.1 200 ")
     wrong = end + [("Authorization", basic("admin", "wrong"))]
     assert knock(path_, raw.request("GET", target, wrong)).startswith(b"HTTP/1.1 401 ")
-    line = next(f for f in server.events("request") if f["path"] == target and f["status"] == "200")
+
+    def answered():
+        return [f for f in server.events("request") if f["path"] == target and f["status"] == "200"]
+
+    assert server.waits(answered)
+    line = answered()[0]
     assert line["principal"] == f"uid:{os.geteuid()}" and "client" not in line
     # the same request over TCP is nobody's, whatever it claims
     claims = [("X-Forwarded-For", "unix:"), ("Forwarded", "for=unix:")]
