@@ -113,7 +113,7 @@ def stop(process):
 def requests(server, since, method, pattern):
     """Access log lines since line number `since` whose path matches."""
     return [f for f in server.events("request", since)
-            if f["method"] == method and re.search(pattern, f.get("path", ""))]
+            if f.get("method") == method and re.search(pattern, f.get("path", ""))]
 
 
 def mounts(server, since, repository, timeout=10):

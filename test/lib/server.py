@@ -195,7 +195,7 @@ class Server:
     def uploaded(self, since):
         """Body bytes of blob uploads taken since log line number `since`."""
         return sum(int(f["in_bytes"]) for f in self.events("request", since)
-                   if f["method"] in ("POST", "PATCH", "PUT") and "/blobs/" in f["path"])
+                   if f.get("method") in ("POST", "PATCH", "PUT") and "/blobs/" in f["path"])
 
     def check(self):
         bad = [line for line in self.lines if SANITIZER.search(line)]
