@@ -6,27 +6,30 @@
 
 /* Items are things of two kinds here: as what FOUND names, and, under their parent's id, as lists.
  */
-#define STATEMENTS(Q, H, W)                                                                      \
-    W(ADD, TOUCHES(REPOSITORY, 2), "INSERT INTO item (name, parent, bytes) VALUES ($1, $2, $3)") \
-    W(SET, TOUCHES(BLOB, 2), "UPDATE item SET bytes = $1 WHERE id = $2")                         \
-    W(SET_ALL, TOUCHES_ALL, "UPDATE item SET bytes = $1")                                        \
-    W(RENAME, TOUCHES_NOTHING, "UPDATE item SET name = $1 WHERE id = $2")                        \
-    H(GET, DEPENDS(FOUND(BLOB, 0)), "SELECT id, bytes, parent FROM item WHERE name = $1")        \
-    H(CHILDREN, DEPENDS(ON(REPOSITORY, 1)),                                                      \
-      "SELECT name, bytes FROM item WHERE parent = $1 "                                          \
-      "ORDER BY id")                                                                             \
-    Q(COUNT, "SELECT count(*) FROM item")
-
-enum {
-#define X(name, ...) S_##name,
-    STATEMENTS(X, X, X)
-#undef X
-        S_N
-};
+enum { S_ADD, S_SET, S_SET_ALL, S_RENAME, S_GET, S_CHILDREN, S_COUNT, S_N };
 #define S(name) ((enum query)S_##name)
 
 static const struct db_statement hot_statements[] = {
-    STATEMENTS(DB_STATEMENT_Q, DB_STATEMENT_H, DB_STATEMENT_W)};
+    {"ADD",
+     "INSERT INTO item (name, parent, bytes) VALUES ($1, $2, $3)",
+     DB_USE_WRITES,
+     {{0}},
+     TOUCHES(REPOSITORY, 2)},
+    {"SET", "UPDATE item SET bytes = $1 WHERE id = $2", DB_USE_WRITES, {{0}}, TOUCHES(BLOB, 2)},
+    {"SET_ALL", "UPDATE item SET bytes = $1", DB_USE_WRITES, {{0}}, TOUCHES_ALL},
+    {"RENAME", "UPDATE item SET name = $1 WHERE id = $2", DB_USE_WRITES, {{0}}, TOUCHES_NOTHING},
+    {"GET",
+     "SELECT id, bytes, parent FROM item WHERE name = $1",
+     DB_USE_HOT,
+     DEPENDS(FOUND(BLOB, 0)),
+     {0}},
+    {"CHILDREN",
+     "SELECT name, bytes FROM item WHERE parent = $1 ORDER BY id",
+     DB_USE_HOT,
+     DEPENDS(ON(REPOSITORY, 1)),
+     {0}},
+    {"COUNT", "SELECT count(*) FROM item", DB_USE_READS, {{0}}, {0}},
+};
 
 struct fixture {
     struct arena arena;
