@@ -1,5 +1,6 @@
 #include "cli/app.h"
 
+#include "base/cpus.h"
 #include "cli/data_dir.h"
 
 #include <unistd.h>
@@ -8,8 +9,7 @@ enum { CONTENT_SHARDS = 16 };
 
 unsigned app_workers_n(const struct conf *conf)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned automatic = cores > 4 ? 4 * (unsigned)cores : 16;
+    unsigned cpus = cpus_usable(), automatic = cpus > 4 ? 4 * cpus : 16;
     return conf->threads_workers ? (unsigned)conf->threads_workers : automatic;
 }
 

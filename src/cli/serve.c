@@ -2,6 +2,7 @@
  * in reverse. */
 #include "api/metrics.h"
 #include "base/clock.h"
+#include "base/cpus.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -45,12 +46,6 @@ struct serving {
     struct confinement confinement;
     str generated_password;
 };
-
-static unsigned cores(void)
-{
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : (unsigned)n;
-}
 
 /* Each connection is a descriptor, and so is each file being sent. */
 static void raise_file_limit(void)
@@ -135,7 +130,7 @@ static enum err open_server(struct serving *s)
         .listener_n = s->sockets.n,
         .admin_socket = app_admin_socket(conf, &s->arena),
         .tls = s->tls.tls,
-        .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cores(),
+        .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cpus_usable(),
         .limits = limits(conf),
         .http2 = http2(conf),
         .trusted_proxies = conf->server_trusted_proxies.items,
