@@ -55,7 +55,7 @@ def test_docker_build(docker, buildah, server, admin, context, base, builder):
     name = f"{server.name}/builders/{builder}:v1"
     tool = clients.Tool("docker", docker.command, context.parent, {
         **docker.env, "DOCKER_BUILDKIT": str(int(builder == "buildkit"))})
-    since = len(server.lines)
+    since = server.log_mark()
     text = tool.run("build", "--pull", "-t", name, context)
     assert ("#1 " in text) == (builder == "buildkit"), text
     assert clients.requests(server, since, "GET", "/v2/builders/base/manifests/")
@@ -146,7 +146,7 @@ def test_partial_pull(partial, buildah, server, tmp_path):
     for i in (1, 4, 6):
         (tmp_path / f"file{i}").write_bytes(randbytes(200_000, f"changed/{i}"))
     second = build("v2")
-    since = len(server.lines)
+    since = server.log_mark()
     partial.run("pull", ONE, second)
     fetched = [f for f in clients.requests(server, since, "GET", "/blobs/") if f["status"] == "206"]
     assert 600_000 < sum(int(f["out_bytes"]) for f in fetched) < 800_000, fetched

@@ -127,24 +127,24 @@ def test_shared_layers_are_not_sent_again(docker, podman, copy, server, archive,
                           [*layers, images.layer("top", 5000, "top")], "more")
     docker.run("load", "-i", home / "more.tar")
     for target in ("shared/a:v2", "shared/b:v1"):
-        since = len(server.lines)
+        since = server.log_mark()
         name = f"{server.name}/{target}"
         docker.run("tag", "local/more:1", name)
         text = docker.run("push", name)
         assert len(re.findall(r"Layer already exists|Mounted from", text)) >= 3, text
         assert server.uploaded(since) < 100_000, "layers were sent again"
-    since = len(server.lines)
+    since = server.log_mark()
     docker.run("push", first)
     assert server.uploaded(since) == 0
     # podman and skopeo
     assert podman.login(server).returncode == 0
     podman.run("pull", "--tls-verify=false", first)
-    since = len(server.lines)
+    since = server.log_mark()
     podman.run("tag", first, f"{server.name}/shared/c:v1")
     podman.run("push", "--tls-verify=false", f"{server.name}/shared/c:v1")
     assert server.uploaded(since) < 100_000
     copy(f"oci:{layout[0]}:latest", f"docker://{server.name}/shared/d:v1")
-    since = len(server.lines)
+    since = server.log_mark()
     copy(f"oci:{layout[0]}:latest", f"docker://{server.name}/shared/d:v2")
     copy(f"oci:{layout[0]}:latest", f"docker://{server.name}/shared/e:v1")
     assert server.uploaded(since) < 100_000

@@ -66,7 +66,7 @@ def test_large_layer(crane, admin, server, tmp_path):
 
 
 def test_copy_mounts(crane, admin, server, pushed, multiarch):
-    since = len(server.lines)
+    since = server.log_mark()
     crane.run("copy", "--all-tags", pushed.rsplit(":", 1)[0], f"{server.name}/crane/copy")
     assert clients.mounts(server, since, "crane/copy") >= 3  # three layers; configs as it likes
     layers = 500_000

@@ -109,12 +109,12 @@ def test_push_mounts(ctr, loaded, server, admin, multiarch):
     ctr.run("images", "rm", "--sync", loaded)
     ctr.run("images", "pull", *REMOTE, "--all-platforms", first)
     ctr.run("images", "tag", first, second)
-    since = len(server.lines)
+    since = server.log_mark()
     ctr.run("images", "push", *REMOTE, second)
     assert clients.mounts(server, since, "ctr/target") >= 3
     assert server.uploaded(since) == 0, "layers were sent again"
     assert digest(admin.manifest("ctr/target", "v1").body) == multiarch[1]
-    since = len(server.lines)
+    since = server.log_mark()
     ctr.run("images", "push", *REMOTE, second)
     assert not clients.requests(server, since, "POST", "/blobs/uploads/"), "all was there"
 
@@ -123,7 +123,7 @@ def test_refresh_token(ctr, server, admin):
     """The OAuth grant of containerd, by POST."""
     admin.push_image("ctr/oauth", "v1")
     found = admin.token_response(["repository:ctr/oauth:pull"], query=[("offline_token", "true")])
-    since = len(server.lines)
+    since = server.log_mark()
     ctr.run("content", "fetch", "--plain-http", "--refresh", found.json()["refresh_token"],
             f"{server.name}/ctr/oauth:v1")
     posts = clients.requests(server, since, "POST", "^/service/token$")

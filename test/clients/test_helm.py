@@ -91,7 +91,7 @@ def test_newest_of_many(berth, anonymous, package):
     helm, repository = anonymous, f"oci://{server.name}/helm/many"
     for version in ("1.0.0", "1.10.0", "1.2.0", "1.9.0", "2.0.0", "1.9.1-rc.1", "0.1.0"):
         helm.run("push", "--plain-http", package(version), repository)
-    since = len(server.lines)
+    since = server.log_mark()
     for wanted, found in (("^1.0.0", "1.10.0"), ("~1.9", "1.9.0"), ("", "2.0.0"),
                           (">1.9.0-0 <1.9.2", "1.9.1-rc.1")):
         more = ("--version", wanted) if wanted else ()

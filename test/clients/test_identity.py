@@ -38,7 +38,7 @@ def test_docker_keeps_no_password(docker, server, admin, small):
     text, found = entry(docker, server)
     token = found["identitytoken"]
     assert token.startswith("berth_rt_") and PASSWORD not in text
-    since = len(server.lines)
+    since = server.log_mark()
     name = f"{server.name}/identity/a:v1"
     docker.run("tag", "local/small:1", name)
     docker.run("push", name)
@@ -61,7 +61,7 @@ def test_skopeo_reads_dockers_file(docker, skopeo, server, admin, small):
     admin.push_image("identity/b", "v1")
     assert docker.login(server).returncode == 0
     Path(skopeo.env["REGISTRY_AUTH_FILE"]).write_text(entry(docker, server)[0])
-    since = len(server.lines)
+    since = server.log_mark()
     skopeo.run("copy", "--src-tls-verify=false", "--dest-tls-verify=false",
                f"docker://{server.name}/identity/b:v1", f"docker://{server.name}/identity/c:v1")
     assert admin.manifest("identity/c", "v1").status == 200

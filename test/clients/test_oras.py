@@ -86,7 +86,7 @@ def test_copy_with_referrers_mounts(oras, server, admin, multiarch, files):
     source, target = (f"{server.name}/oras/{name}:v1" for name in ("source", "target"))
     oras.run("send", multiarch[0], "latest", source)
     attached = oras.out("attach", source, SBOM, *files).strip()
-    since = len(server.lines)
+    since = server.log_mark()
     oras.run("copy", source, target)
     assert clients.mounts(server, since, "oras/target") >= 7  # layers, configs, files
     assert server.uploaded(since) == 0, "blobs were sent again"
@@ -108,7 +108,7 @@ def test_lists(berth, oras, files):
 def test_oauth2(oras, server, admin, files):
     """Tokens by POST: the password grant, and a refresh token alone."""
     name = f"{server.name}/oras/oauth:v1"
-    since = len(server.lines)
+    since = server.log_mark()
     oras.env["ORAS_OAUTH2"] = "yes"
     oras.run("push", name, NOTE, files[0])
     found = admin.token_response(["repository:oras/oauth:pull"], query=[("offline_token", "true")])

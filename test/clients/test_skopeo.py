@@ -47,7 +47,7 @@ def test_index_round(skopeo, server, admin, pushed, multiarch, tmp_path):
 
 
 def test_copy_mounts(skopeo, server, admin, pushed, multiarch):
-    since = len(server.lines)
+    since = server.log_mark()
     skopeo.run("copy", *BOTH, "--all", f"docker://{pushed}",
                f"docker://{server.name}/skopeo/copy:v1")
     assert clients.mounts(server, since, "skopeo/copy") >= 3
@@ -111,7 +111,7 @@ def test_sync(skopeo, server, admin, pushed, tmp_path):
     skopeo.run("sync", *BOTH, "--all", "--src=docker", "--dest=dir", repository, tmp_path / "dir")
     skopeo.run("sync", *BOTH, "--all", "--src=dir", "--dest=docker", tmp_path / "dir",
                f"{server.name}/from-dir")
-    since = len(server.lines)
+    since = server.log_mark()
     skopeo.run("sync", *BOTH, "--all", "--src=docker", "--dest=docker", repository,
                f"{server.name}/synced")
     assert server.uploaded(since) < 50_000, "layers were sent again"
@@ -170,7 +170,7 @@ def test_umoci(skopeo, server, admin, built, tmp_path):
     assert (tmp_path / "bundle/rootfs/opt/file").read_bytes() == file.read_bytes()
     (tmp_path / "bundle/rootfs/opt/more").write_text("more")
     umoci.run("repack", "--image", f"{back}:v2", tmp_path / "bundle")
-    since = len(server.lines)
+    since = server.log_mark()
     skopeo.run("copy", *BOTH, f"oci:{back}:v2", f"docker://{server.name}/umoci/image:v2")
     assert server.uploaded(since) < 50_000, "the first layer was sent again"
     assert "umoci" in skopeo.out("inspect", ONE, f"docker://{server.name}/umoci/image:v2")

@@ -68,7 +68,7 @@ def test_docker(docker, home, server, docker_name, authority, bot, small):
     certificates(trusted, authority)
     assert "certificate required" in login().stdout
     certificates(trusted, authority, bot)
-    since = len(server.lines)
+    since = server.log_mark()
     done = login()
     assert done.returncode == 0, done.stdout
     path, identity = small

@@ -6,6 +6,7 @@ port the kernel chooses and is known by the line it logs when it is ready."""
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -191,6 +192,16 @@ class Server:
 
         assert self._wait(seen, timeout), f"no access log line for request {request_id}"
         return found[0]
+
+    def log_mark(self):
+        """How many lines the log has, with those of all requests that were answered before."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(str(self.data / "admin.sock"))
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: s.recv(4096), b""))
+        self.access(re.search(rb"(?i)x-request-id: (\w+)", answer)[1].decode())
+        return len(self.lines)
 
     def uploaded(self, since):
         """Body bytes of blob uploads taken since log line number `since`."""
