@@ -50,26 +50,41 @@ static void memory_is_always_resident(void)
     file_unref(f);
 }
 
+/* Drops the pages and asks. The kernel starts reading when it is asked, so that a fast disk may
+ * have brought the pages back before it answers: one honest no of many is what can be had. */
+static bool dropped_pages_are_missed(struct file *f)
+{
+    for (unsigned tries = 0; tries < 100; tries++) {
+        CHECK_INT(fsync(f->fd), 0);
+        CHECK_INT(posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+        if (!file_is_resident(f, 0, f->size_bytes, 1))
+            return true;
+    }
+    return false;
+}
+
 /* After the pages were dropped the probe must say so, and reading ahead must bring them back. */
 static void dropped_pages_are_not_resident(void)
 {
     struct file *f = make(test_dir(), 1 << 20);
     if (file_is_resident(f, 0, 1 << 20, 1)) {
-        CHECK_INT(fsync(f->fd), 0);
-        CHECK_INT(posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
-        CHECK(!file_is_resident(f, 0, 1 << 20, 1));
+        CHECK(dropped_pages_are_missed(f));
         file_read_ahead(f, 0, 1 << 20);
         CHECK(file_is_resident(f, 0, 1 << 20, 1));
     }
     file_unref(f);
 }
 
+/* A pipe in the file's place tells whether anybody asked: it has no pages at all. */
 static void small_files_are_trusted_for_a_while(void)
 {
     struct file *f = make(test_dir(), 10000);
     if (file_is_resident(f, 0, 10, 5000)) {
-        CHECK_INT(fsync(f->fd), 0);
-        CHECK_INT(posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+        int ends[2];
+        CHECK_INT(pipe(ends), 0);
+        CHECK_INT(dup2(ends[0], f->fd), f->fd);
+        close(ends[0]);
+        close(ends[1]);
         CHECK(file_is_resident(f, 9000, 10, 5000 + FILE_TRUST_MS - 1));
         CHECK(!file_is_resident(f, 9000, 10, 5000 + FILE_TRUST_MS));
     }
