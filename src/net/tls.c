@@ -21,9 +21,10 @@ enum {
 
 static int socket_read(BIO *bio, char *bytes, int n)
 {
-    const struct transport *t = BIO_get_data(bio);
+    struct transport *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     ssize_t got = recv(t->fd, bytes, (size_t)n, 0);
+    t->drained = got < n;
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_read(bio);
     return (int)got;
@@ -52,6 +53,13 @@ BIO_METHOD *tls_socket_method(void)
         !BIO_meth_set_ctrl(m, socket_control))
         abort();
     return m;
+}
+
+/* SSL_get_error goes by what this thread's queue of errors holds. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error()) /* clearing costs as much for an empty queue as for a full one */
+        ERR_clear_error();
 }
 
 /* What an OpenSSL call that did not succeed comes down to. */
@@ -107,7 +115,7 @@ static int tls_handshake(struct transport *t)
         if (n != 1)
             return n < 0 && (errno == EAGAIN || errno == EINTR) ? IO_WAIT_READ : IO_END;
     }
-    ERR_clear_error();
+    forget_errors();
     int n = SSL_accept(t->tls);
     if (n != 1) {
         int wait = result(t, n);
@@ -129,7 +137,7 @@ static ssize_t tls_read(struct transport *t, void *bytes, size_t n)
 {
     size_t done = 0, got;
     int wait = IO_WAIT_READ;
-    ERR_clear_error();
+    forget_errors();
     t->read_needs_write = false;
     while (done < n) {
         int ok = SSL_read_ex(t->tls, (char *)bytes + done, n - done, &got);
@@ -138,6 +146,8 @@ static ssize_t tls_read(struct transport *t, void *bytes, size_t n)
             break;
         }
         done += got;
+        if (t->drained && !SSL_has_pending(t->tls)) /* to ask again would be a call for nothing */
+            break;
     }
     t->buffered = done == n && SSL_has_pending(t->tls);
     if (done > 0) /* what else there is to tell, the next call tells */
@@ -151,7 +161,7 @@ static ssize_t write_records(struct transport *t, const char *bytes, size_t n, b
 {
     size_t done = 0, sent;
     int wait = IO_FAILED;
-    ERR_clear_error();
+    forget_errors();
     while (done < n) {
         t->more = more || n - done > RECORD_BYTES;
         int ok = t->broken ? 0 : SSL_write_ex(t->tls, bytes + done, n - done, &sent);
@@ -204,7 +214,7 @@ static void say_goodbye(struct transport *t)
 {
     if (t->broken || !SSL_is_init_finished(t->tls))
         return;
-    ERR_clear_error();
+    forget_errors();
     if (SSL_shutdown(t->tls) < 0 && SSL_get_error(t->tls, -1) == SSL_ERROR_SSL)
         t->broken = true;
 }

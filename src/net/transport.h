@@ -56,6 +56,7 @@ struct transport {
     bool read_needs_write; /* the last read waits for the socket to be writable */
     bool broken;           /* TLS: the session failed, nothing more may be sent */
     bool more;             /* TLS: further bytes follow the record being written */
+    bool drained;          /* TLS: the socket had less than it was last asked for */
     struct ssl_st *tls;
     str client_subject; /* TLS: who the verified certificate of the client names (RFC 4514), empty
                            without; as long as the transport */
