@@ -100,6 +100,12 @@ static bool allow(const struct rules *r, const char *path, uint64_t access)
            syscall(SYS_landlock_add_rule, r->fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
 }
 
+static bool is_below(str path, str dir)
+{
+    return str_starts(path, dir) &&
+           (path.n == dir.n || path.p[dir.n] == '/' || str_ends(dir, STR("/")));
+}
+
 /* The directory a path stands in. */
 static str around(str path, struct arena *a)
 {
@@ -111,10 +117,27 @@ static str around(str path, struct arena *a)
 
 static bool allow_around(struct rules *r, str path, uint64_t access)
 {
-    str dir = around(path, r->a);
-    if (access == READ)
-        r->reads[r->read_n++] = dir;
-    return allow(r, arena_cstr(r->a, dir), access);
+    return allow(r, arena_cstr(r->a, around(path, r->a)), access);
+}
+
+static bool allow_dir(struct rules *r, str dir)
+{
+    r->reads[r->read_n++] = dir;
+    return allow(r, arena_cstr(r->a, dir), READ);
+}
+
+/* The directory the file stands in, for the one that replaces it, and the one that links lead to:
+ * certbot keeps links in one directory and the files in another. */
+static bool allow_file(struct rules *r, str path)
+{
+    char file[PATH_MAX], dir[PATH_MAX];
+    str stands = around(path, r->a);
+    if (!allow_dir(r, stands))
+        return false;
+    if (!realpath(arena_cstr(r->a, path), file) || !realpath(arena_cstr(r->a, stands), dir) ||
+        is_below(str_from(file), str_from(dir)))
+        return true;
+    return allow_dir(r, around(str_from(file), r->a));
 }
 
 /* An option of type PATH, and the file that the value of a secret was read from. */
@@ -122,7 +145,7 @@ static bool allow_option(struct rules *r, const struct conf_option *o, const str
 {
     str path = o->type == CONF_PATH ? conf_option_text(o, conf, r->a) : (str){0};
     str secret = conf->origins[o - conf_options].file;
-    if (secret.n && !allow_around(r, secret, READ))
+    if (secret.n && !allow_file(r, secret))
         return false;
     if (path.n == 0)
         return true;
@@ -132,7 +155,7 @@ static bool allow_option(struct rules *r, const struct conf_option *o, const str
     }
     if (o->flags & CONF_SOCKET) /* a relative one begins in the data directory, a word is none */
         return !str_starts(path, STR("/")) || allow_around(r, path, SOCKET);
-    return allow_around(r, path, READ);
+    return allow_file(r, path);
 }
 
 static bool allow_all(struct rules *r, const struct conf *conf, str config_file,
@@ -141,7 +164,7 @@ static bool allow_all(struct rules *r, const struct conf *conf, str config_file,
     for (const struct conf_option *o = conf_options; o < conf_options + CONF_OPTIONS_N; o++)
         if (!allow_option(r, o, conf))
             return false;
-    if (config_file.n && !allow_around(r, config_file, READ))
+    if (config_file.n && !allow_file(r, config_file))
         return false;
     for (size_t i = 0; i < sockets->n; i++)
         if (sockets->list[i].path.n && !sockets->list[i].inherited &&
@@ -189,7 +212,7 @@ static const char *restrict_self(struct confinement *c, const struct conf *conf,
                       .handled = attr.fs,
                       .a = a,
                       .writes = ARENA_ARRAY(a, CONF_OPTIONS_N, str),
-                      .reads = ARENA_ARRAY(a, 2 * CONF_OPTIONS_N + 1, str)};
+                      .reads = ARENA_ARRAY(a, 2 * (2 * CONF_OPTIONS_N + 1), str)};
     if (fd < 0)
         return "Landlock takes no ruleset";
     if (!allow_all(&r, conf, config_file, sockets))
@@ -216,12 +239,6 @@ enum err confine(struct confinement *ret, const struct conf *conf, str config_fi
         return error_set(a, why, ERR_CONFIG, "confine is \"required\", but %s", reason);
     ret->reason = str_from(reason);
     return OK;
-}
-
-static bool is_below(str path, str dir)
-{
-    return str_starts(path, dir) &&
-           (path.n == dir.n || path.p[dir.n] == '/' || str_ends(dir, STR("/")));
 }
 
 bool confinement_covers(const struct confinement *c, str path, struct arena *tmp)

@@ -3,7 +3,8 @@
  *
  * What may be done with a path follows from its row in conf/options.def: the flag WRITE opens the
  * directory for everything, SOCKET the directory around it for sockets, and every other PATH the
- * directory around it for reading. Files that are open already are not concerned. */
+ * directory around it for reading, and when it is a link, the one around the file that it leads to.
+ * Files that are open already are not concerned. */
 #pragma once
 
 #include "cli/sockets.h"

@@ -492,6 +492,29 @@ def test_reload_by_link(berth, authority, trust, tmp_path):
     assert shown(server, trust) == tls.serial(second[0])
 
 
+def test_reload_by_link_to_another_directory(berth, authority, trust, tmp_path):
+    """certbot: live/cert.pem -> ../archive/cert1.pem, and live/cert.pem is what changes."""
+    live, archive = tmp_path / "live", tmp_path / "archive"
+    live.mkdir()
+    archive.mkdir()
+    pairs = [authority.server("seventh"), authority.server("eighth")]
+    for n, pair in enumerate(pairs, 1):
+        for source, name in zip(pair, ("cert", "key")):
+            (archive / f"{name}{n}.pem").write_bytes(source.read_bytes())
+    paths = [live / "cert.pem", live / "key.pem"]
+
+    def lead_to(n):
+        for path in paths:
+            path.with_suffix(".new").symlink_to(f"../archive/{path.stem}{n}.pem")
+            os.rename(path.with_suffix(".new"), path)
+
+    lead_to(1)
+    server = berth(settings(paths))
+    lead_to(2)
+    assert server.waits(lambda: server.events("tls_reloaded"), 20)
+    assert shown(server, trust) == tls.serial(pairs[1][0])
+
+
 def test_broken_certificate_is_not_taken(berth, authority, trust, tmp_path):
     first, second = authority.server("fifth"), authority.server("sixth")
     paths = install(tmp_path / "live", first)
