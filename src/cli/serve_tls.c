@@ -31,7 +31,7 @@ static void stamp(struct serve_tls *s, struct file_stamp *ret)
         ret[i].device = st.st_dev;
         ret[i].inode = st.st_ino;
         ret[i].bytes = st.st_size;
-        ret[i].modified = st.st_mtim;
+        ret[i].changed = st.st_ctim;
     }
 }
 
@@ -40,8 +40,8 @@ static bool same(const struct file_stamp *a, const struct file_stamp *b)
     bool equal = true;
     for (unsigned i = 0; i < SERVE_TLS_FILES; i++)
         equal &= a[i].device == b[i].device && a[i].inode == b[i].inode &&
-                 a[i].bytes == b[i].bytes && a[i].modified.tv_sec == b[i].modified.tv_sec &&
-                 a[i].modified.tv_nsec == b[i].modified.tv_nsec && a[i].errnum == b[i].errnum;
+                 a[i].bytes == b[i].bytes && a[i].changed.tv_sec == b[i].changed.tv_sec &&
+                 a[i].changed.tv_nsec == b[i].changed.tv_nsec && a[i].errnum == b[i].errnum;
     return equal;
 }
 
@@ -165,7 +165,10 @@ void serve_tls_tick(struct serve_tls *s)
      * found, they are taken to belong together. */
     bool changed = !same(now, s->loaded), rests = same(now, s->seen);
     memcpy(s->seen, now, sizeof now);
-    bool day_over = clock_mono_us() - s->told_us > (uint64_t)DAY_S * 1000000;
+    uint64_t now_us = clock_mono_us();
+    bool day_over = now_us - s->told_us > (uint64_t)DAY_S * 1000000;
+    if (day_over) /* what fails now is said, and tried again tomorrow */
+        s->told_us = now_us;
     if ((changed && rests) || (day_over && s->conf->tls_self_signed))
         serve_tls_reload(s, s->conf);
     else if (day_over)

@@ -10,12 +10,13 @@
 
 enum { SERVE_TLS_TICK_S = 2, SERVE_TLS_FILES = 3 };
 
-/* What of a file changes when its content does; also when a link on the way leads elsewhere. */
+/* What of a file changes when its content or its rights do; also when a link on the way leads
+ * elsewhere. */
 struct file_stamp {
     dev_t device;
     ino_t inode;
     off_t bytes;
-    struct timespec modified;
+    struct timespec changed;
     int errnum; /* 0: there is one */
 };
 

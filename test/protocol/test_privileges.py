@@ -134,6 +134,33 @@ def test_key_that_only_root_reads_is_read_once(berth, shared):
     assert server.waits(lambda: server.events("tls_reload_failed"))
 
 
+@needs_root
+def test_key_is_read_once_it_may_be(berth, shared):
+    """certbot's hook gives the rights to a new key after it is in place."""
+    keys = shared / "keys"
+    for n in "12":
+        maker = berth({"tls.self_signed": "true"}, data=shared / f"maker{n}")
+        shutil.copytree(maker.data / "tls", keys, dirs_exist_ok=True)
+        for name in ("cert", "key"):
+            os.rename(keys / f"{name}.pem", keys / f"{name}{n}.pem")
+            (keys / f"{name}{n}.pem").chmod(0o644)
+    keys.chmod(0o755)
+    (keys / "key2.pem").chmod(0o600)
+
+    def lead_to(n):
+        for name in ("cert", "key"):
+            (keys / "new").symlink_to(f"{name}{n}.pem")
+            os.rename(keys / "new", keys / f"{name}.pem")
+
+    lead_to(1)
+    server = as_nobody(berth, shared, settings={"tls.cert": f"{keys}/cert.pem",
+                                                "tls.key": f"{keys}/key.pem"})
+    lead_to(2)
+    assert server.waits(lambda: server.events("tls_reload_failed"), 20)
+    (keys / "key2.pem").chmod(0o644)
+    assert server.waits(lambda: server.events("tls_reloaded"), 20)
+
+
 def test_another_user_needs_root(tmp_path):
     if ROOT:
         pytest.skip("this is root")
