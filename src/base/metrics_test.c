@@ -135,6 +135,18 @@ static void routes_without_requests_are_left_out(void)
     metric_set_labels(METRIC_SET_ROUTE, NULL, 0);
 }
 
+static void errors_have_a_code_of_their_own(void)
+{
+    static const int statuses[] = {
+#define X(id, status, ...) status,
+#include "base/errors.def"
+#undef X
+    };
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        if (metric_code(statuses[i]) == METRIC_CODE_OTHER)
+            test_fail(__FILE__, __LINE__, "%d is not in METRIC_CODES", statuses[i]);
+}
+
 /* What OpenMetrics and the conventions of Prometheus ask of a name. */
 static void rows_are_well_formed(void)
 {
@@ -171,4 +183,5 @@ TESTS({"each thread counts for itself", each_thread_counts_for_itself},
       {"text of a counter and a gauge", text_of_a_counter_and_a_gauge},
       {"text of a histogram", text_of_a_histogram},
       {"routes without requests are left out", routes_without_requests_are_left_out},
+      {"errors have a code of their own", errors_have_a_code_of_their_own},
       {"rows are well formed", rows_are_well_formed})

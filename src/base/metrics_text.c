@@ -212,13 +212,19 @@ void metrics_reference(struct buf *out)
                    unit_names[row->unit], labels_of(row->set), row->help);
     }
     buf_add(out, STR("\n## Labels\n\n"));
-    for (unsigned m = 0; m < METRIC_COUNT; m++) {
-        const struct metric_row *row = &metric_rows[m];
-        const struct metric_set_row *set = &metric_sets[row->set];
+    for (unsigned s = 0; s < METRIC_SET_COUNT; s++) {
+        const struct metric_set_row *set = &metric_sets[s];
         if (!set->values)
             continue;
-        buf_printf(out, "`%s` of `%s`:\n\n| value | means |\n| --- | --- |\n", set->label,
-                   row->name);
+        buf_printf(out, "`%s` of", set->label);
+        const char *gap = " ";
+        for (unsigned m = 0; m < METRIC_COUNT; m++) {
+            if (metric_rows[m].set != s)
+                continue;
+            buf_printf(out, "%s`%s`", gap, metric_rows[m].name);
+            gap = ", ";
+        }
+        buf_add(out, STR(":\n\n| value | means |\n| --- | --- |\n"));
         for (size_t i = 0; i < set->n; i++)
             buf_printf(out, "| `%s` | %s |\n", set->values[i].value, set->values[i].help);
         buf_byte(out, '\n');
