@@ -119,6 +119,13 @@ static struct http2_limits http2(const struct conf *conf)
     };
 }
 
+/* As many as the option may ask for at most, and as metrics have room for. */
+static unsigned reactors_n(const struct conf *conf)
+{
+    unsigned n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cpus_usable();
+    return n < METRIC_REACTORS_MAX ? n : METRIC_REACTORS_MAX;
+}
+
 static enum err open_server(struct serving *s)
 {
     const struct conf *conf = &s->conf;
@@ -130,7 +137,7 @@ static enum err open_server(struct serving *s)
         .listener_n = s->sockets.n,
         .admin_socket = app_admin_socket(conf, &s->arena),
         .tls = s->tls.tls,
-        .reactors_n = conf->threads_reactors ? (unsigned)conf->threads_reactors : cpus_usable(),
+        .reactors_n = reactors_n(conf),
         .limits = limits(conf),
         .http2 = http2(conf),
         .trusted_proxies = conf->server_trusted_proxies.items,
@@ -278,7 +285,7 @@ static void wait_for_end(struct serving *s, const sigset_t *signals)
                  memory = {.every_ms = MEMORY_MS},
                  watchdog = {.every_ms = s->notify.watchdog_ms / SIGNS_PER_WATCHDOG};
     for (;;) {
-        uint64_t now_ms = clock_mono_us() / 1000;
+        uint64_t now_ms = clock_mono_ms();
         if (chore_due(&tls, now_ms))
             serve_tls_tick(&s->tls);
         if (chore_due(&memory, now_ms))
