@@ -114,7 +114,8 @@ static void a_stuck_reader_does_not_stop_the_end(void)
     log_thread_stop();
     LOG(INFO, "stopped"); /* directly */
     dropped = metric_value_at(METRIC_LOG_DROPPED, 0) - dropped;
-    CHECK(dropped > 500 && dropped < 1000); /* the queue holds a quarter, the pipe less */
+    /* The queue holds a quarter, its writer at most as much, the pipe less. */
+    CHECK(dropped > 400 && dropped < 1000);
     log_init(STDERR_FILENO, LOG_LOGFMT, LOG_INFO);
     close(pipe_fds[0]);
     close(pipe_fds[1]);
