@@ -1,16 +1,12 @@
 #include "cli/serve_metrics.h"
 
 #include "base/log.h"
-#include "conf/listen.h"
 #include "conf/option.h"
-#include "net/unix_socket.h"
 
 static enum err open_entry(str text, struct listener *ret, struct arena *a, struct error *why)
 {
     struct listen_entry entry;
-    struct listener l = {0};
     struct address address;
-    enum err e;
     const char *flaw = listen_entry_parse(text, &entry);
     if (!flaw && (entry.scheme == LISTEN_HTTPS || entry.proxy))
         flaw = "neither https nor the PROXY protocol is spoken there";
@@ -19,15 +15,7 @@ static enum err open_entry(str text, struct listener *ret, struct arena *a, stru
     if (flaw)
         return error_set(a, why, ERR_CONFIG, "metrics.listen has the entry %.*s: %s",
                          STR_ARG(conf_quote(a, text)), flaw);
-    if (entry.path.p) {
-        l.path = arena_str(a, entry.path);
-        e = unix_listen(l.path, entry.mode, &l.fd, a, why);
-    } else {
-        e = listener_open(&address, &l.fd, &l.address, a, why);
-    }
-    if (!e)
-        *ret = l;
-    return e;
+    return sockets_open_entry(&entry, &address, false, ret, a, why);
 }
 
 enum err serve_metrics_open(struct serve_metrics *m, const struct conf *conf, struct arena *a,

@@ -1,7 +1,6 @@
 #include "cli/sockets.h"
 
 #include "base/log.h"
-#include "conf/listen.h"
 #include "conf/option.h"
 #include "net/activation.h"
 #include "net/unix_socket.h"
@@ -46,20 +45,20 @@ static bool wants_tls(enum listen_scheme scheme, bool tls)
     return scheme == LISTEN_HTTPS || (scheme == LISTEN_AS_CONFIGURED && tls);
 }
 
-static enum err open_entry(const struct entry *e, bool tls, struct listener *ret, struct arena *a,
-                           struct error *why)
+enum err sockets_open_entry(const struct listen_entry *entry, const struct address *address,
+                            bool tls, struct listener *ret, struct arena *a, struct error *why)
 {
-    struct listener l = {.tls = wants_tls(e->parts.scheme, tls), .proxy = e->parts.proxy};
-    enum err err = OK;
-    if (e->parts.path.p) {
-        l.path = arena_str(a, e->parts.path);
-        err = unix_listen(l.path, e->parts.mode, &l.fd, a, why);
+    struct listener l = {.tls = wants_tls(entry->scheme, tls), .proxy = entry->proxy};
+    enum err e;
+    if (entry->path.p) {
+        l.path = arena_str(a, entry->path);
+        e = unix_listen(l.path, entry->mode, &l.fd, a, why);
     } else {
-        err = listener_open(&e->address, &l.fd, &l.address, a, why);
+        e = listener_open(address, &l.fd, &l.address, a, why);
     }
-    if (!err)
+    if (!e)
         *ret = l;
-    return err;
+    return e;
 }
 
 static bool is_same(const struct entry *e, const struct listener *l)
@@ -120,7 +119,8 @@ enum err sockets_open(struct sockets *ret, const struct conf *conf, bool tls, st
     struct sockets s = {.list = ARENA_ARRAY(a, n + passed_n, struct listener)};
     for (; !e && s.n < (passed_n ? passed_n : n); s.n += !e)
         e = passed_n ? take_passed(entries, n, &passed[s.n], tls, &s.list[s.n], a, why)
-                     : open_entry(&entries[s.n], tls, &s.list[s.n], a, why);
+                     : sockets_open_entry(&entries[s.n].parts, &entries[s.n].address, tls,
+                                          &s.list[s.n], a, why);
     if (e) {
         sockets_close(&s);
         return e;

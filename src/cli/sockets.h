@@ -3,6 +3,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "conf/listen.h"
 #include "net/listener.h"
 
 struct sockets {
@@ -17,6 +18,11 @@ struct sockets {
  * exist. */
 NODISCARD enum err sockets_open(struct sockets *ret, const struct conf *conf, bool tls,
                                 struct arena *a, struct error *why);
+
+/* Opens one entry's: its path, or else `address`. `tls`: there is a certificate. */
+NODISCARD enum err sockets_open_entry(const struct listen_entry *entry,
+                                      const struct address *address, bool tls, struct listener *ret,
+                                      struct arena *a, struct error *why);
 
 /* Those of both; who owns them does not change. */
 struct sockets sockets_both(const struct sockets *a, const struct sockets *b, struct arena *arena);

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-str welcome_host(const struct welcome *w, struct arena *a)
+/* The host[:port] to give to clients: that of `url`, else the listener's, with a wildcard address
+ * replaced by the loopback one; empty when there are only unix sockets. */
+static str host_of(const struct welcome *w, struct arena *a)
 {
     str rest = w->url;
     if (str_starts(rest, STR("http://")))
@@ -48,7 +50,7 @@ static void print_trust(str host, str cert)
 
 void welcome_print(const struct welcome *w, struct arena *a)
 {
-    str host = welcome_host(w, a);
+    str host = host_of(w, a);
     const char *scheme = w->url.n || !host.n ? "" : w->secure ? "https://" : "http://";
     printf("\nBerth " BERTH_VERSION " serves %s%.*s (data in %.*s)\n\n", scheme,
            STR_ARG(w->url.n ? w->url

@@ -13,10 +13,6 @@ struct welcome {
     bool open_to_all; /* no login needed */
 };
 
-/* The host[:port] to give to clients: that of `url`, else the listener's, with a wildcard address
- * replaced by the loopback one; empty when there are only unix sockets. Pure. */
-str welcome_host(const struct welcome *w, struct arena *a);
-
 /* Prints to standard output. The password itself appears only on a terminal; otherwise it was
  * written to DIR/admin-password. */
 void welcome_print(const struct welcome *w, struct arena *a);
