@@ -127,11 +127,14 @@ static void answer(struct response *res, struct json_writer *w)
 
 static enum err tag_get_handler(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct tag_call t;
     struct tag_lifetime lifetime;
     int64_t at_us = TAG_NOW;
     str text;
-    enum err e = enter(req, res, ACTION_PULL, &t);
+    enum err e = snapshot.err;
+    if (!e)
+        e = enter(req, res, ACTION_PULL, &t);
     if (!e && request_query(req, STR("at"), &text))
         e = read_time(req, "at", text, &at_us);
     if (e)
@@ -178,11 +181,14 @@ static void link_next(struct response *res, const struct tag_call *t, size_t pag
 
 static enum err history_get(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct tag_call t;
     struct tag_lifetime position, *list;
     const struct tag_lifetime *last;
     size_t page, n;
-    enum err e = enter(req, res, ACTION_PULL, &t);
+    enum err e = snapshot.err;
+    if (!e)
+        e = enter(req, res, ACTION_PULL, &t);
     if (!e)
         e = v2_page_size(req, &page);
     if (!e)

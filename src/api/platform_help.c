@@ -65,22 +65,24 @@ static str list_platforms(struct arena *a, const str *platforms, size_t n)
     return arena_str(a, buf_str(&out));
 }
 
-void platform_warn(struct request *req, struct response *res, const struct v2_call *call,
-                   int64_t body)
+enum err platform_warn(struct request *req, struct response *res, const struct v2_call *call,
+                       int64_t body)
 {
     str wanted, *platforms;
     size_t n;
-    if (!platform_of_agent(req->arena, request_header(req, STR("user-agent")), &wanted) ||
-        facts_list(call->conn, body, STR("platform"), req->arena, &platforms, &n) ||
-        n == FACTS_MAX) /* there may be more than are known */
-        return;
+    if (!platform_of_agent(req->arena, request_header(req, STR("user-agent")), &wanted))
+        return OK;
+    enum err e = facts_list(call->conn, body, STR("platform"), req->arena, &platforms, &n);
+    if (e || n == FACTS_MAX) /* there may be more than are known */
+        return e == ERR_WOULD_BLOCK ? e : OK;
     for (size_t i = 0; i < n; i++) {
         if (platform_serves(platforms[i], wanted))
-            return;
+            return OK;
     }
     str list = list_platforms(req->arena, platforms, n);
     if (list.n)
         response_header_printf(res, "Warning",
                                "299 - \"%.*s is not there for %.*s; it is for %.*s\"",
                                STR_ARG(call->name.asked), STR_ARG(wanted), STR_ARG(list));
+    return OK;
 }

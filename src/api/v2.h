@@ -39,7 +39,8 @@ NODISCARD enum err v2_enter_registry(struct request *req, struct response *res, 
                                      struct v2_call **ret);
 
 /* For handlers that only read: from here to the handle's end all statements see one state, and cost
- * a third of what they cost alone. Taken before v2_enter. */
+ * a third of what they cost alone. Taken before v2_enter, so that nobody is shown what was stored
+ * after his right to see it had ended. */
 struct db_snapshot v2_snapshot(const struct request *req);
 
 /* A sink's finish runs on another worker than its handler did: takes that one's reader. */

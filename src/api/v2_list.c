@@ -12,8 +12,11 @@ enum { PAGE_BYTES_MAX = 4 << 20 };
  * pulls are allowed; only a registry open to all answers 200 without. */
 static enum err root_get(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
-    enum err e = v2_enter_registry(req, res, ACTION_PULL, &call);
+    enum err e = snapshot.err;
+    if (!e)
+        e = v2_enter_registry(req, res, ACTION_PULL, &call);
     if (e)
         return e;
     bool open_to_all = auth_config(call->app->auth)->anonymous == AUTH_ANONYMOUS_PUSH;

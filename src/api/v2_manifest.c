@@ -28,14 +28,20 @@ static enum err unknown(struct request *req, const struct v2_call *call,
     struct repository repository;
     str near[TAG_NEAR_MAX];
     size_t n = 0;
-    enum err e = repository_find(call->conn, call->name.full, &repository);
+    DB_SNAPSHOT struct db_snapshot snapshot = db_snapshot_begin(call->conn);
+    enum err e = snapshot.err;
+    if (!e)
+        e = repository_find(call->conn, call->name.full, &repository);
     if (e == ERR_NAME_UNKNOWN)
         return fail(req, e, "repository %.*s does not exist", STR_ARG(call->name.asked));
-    /* A token may be for deleting alone. */
-    if (!e && !reference->is_digest &&
-        !auth_allows(call->app->auth, call->conn, &call->who, ACTION_PULL, call->name.full))
-        e = tag_near(call->conn, &repository, reference->tag, req->arena, near, &n);
     if (e)
+        return e;
+    /* A token may be for deleting alone. */
+    if (!reference->is_digest)
+        e = auth_allows(call->app->auth, call->conn, &call->who, ACTION_PULL, call->name.full);
+    if (!e && !reference->is_digest)
+        e = tag_near(call->conn, &repository, reference->tag, req->arena, near, &n);
+    if (e && e != ERR_DENIED)
         return e;
     str list = {0};
     for (size_t i = 0; i < n; i++)
@@ -95,12 +101,12 @@ static enum err manifest_get_handler(struct request *req, struct response *res)
         e = lease(req, call, &reference, &view);
     if (e == ERR_MANIFEST_UNKNOWN)
         return unknown(req, call, &reference);
+    if (!e && !reference.is_digest)
+        e = platform_warn(req, res, call, view.body);
     if (e)
         return e;
     str etag = digest_quoted(req->arena, &view.digest);
     response_header(res, "Docker-Content-Digest", str_first(str_skip(etag, 1), etag.n - 2));
-    if (!reference.is_digest)
-        platform_warn(req, res, call, view.body);
     struct entity entity = {
         .etag = etag,
         .type = view.media_type,

@@ -234,14 +234,21 @@ static enum err post_monolithic(struct request *req, struct response *res, struc
     return store_failed(req, e);
 }
 
+/* What is mounted from where. A source that is unknown, unreadable or malformed is no error: the
+ * client gets an ordinary upload instead. */
+struct source {
+    struct name name;
+    struct digest digest;
+    bool usable;
+};
+
 /* Whether the source has the blob, and its file is there: who mounts a blob will not push it, and
  * then nobody would repair it. */
-static enum err check_source(struct v2_call *call, const struct name *source,
-                             const struct digest *digest)
+static enum err check_content(struct v2_call *call, const struct source *source)
 {
     struct blob blob;
     struct file *file;
-    enum err e = blob_find_linked(call->conn, source->full, digest, &blob);
+    enum err e = blob_find_linked(call->conn, source->name.full, &source->digest, &blob);
     if (!e)
         e = blob_open(call->app->registry.store, &blob, &file);
     if (!e)
@@ -249,43 +256,54 @@ static enum err check_source(struct v2_call *call, const struct name *source,
     return e;
 }
 
-/* True (and the answer made) when the blob was linked. A source that is unknown, unreadable or
- * malformed is no error: the client gets an ordinary upload instead. */
-static bool try_mount(struct request *req, struct response *res, struct v2_call *call, enum err *e)
+static enum err find_source(struct request *req, struct v2_call *call, struct source *ret)
 {
     str mount, from;
-    struct name source;
-    struct digest digest;
     struct error ignored = {0};
+    ret->usable = false;
     if (!request_query(req, STR("mount"), &mount) || !request_query(req, STR("from"), &from) ||
-        digest_parse(mount, false, &digest) || name_parse(req->arena, from, &source, &ignored))
-        return false;
-    *e = auth_allows(call->app->auth, call->conn, &call->who, ACTION_PULL, source.full);
-    if (*e == ERR_DENIED)
-        return false;
+        digest_parse(mount, false, &ret->digest) ||
+        name_parse(req->arena, from, &ret->name, &ignored))
+        return OK;
+    enum err e = auth_allows(call->app->auth, call->conn, &call->who, ACTION_PULL, ret->name.full);
+    if (!e)
+        e = check_content(call, ret);
+    ret->usable = !e;
+    return e == ERR_DENIED || e == ERR_BLOB_UNKNOWN ? OK : e;
+}
+
+/* ERR_BLOB_UNKNOWN when the source has it no more. */
+static enum err mount(struct response *res, struct v2_call *call, const struct source *source)
+{
     struct maker maker = v2_maker(call);
-    if (!*e)
-        *e = check_source(call, &source, &digest);
-    if (!*e)
-        *e = blob_mount(&call->app->registry, &source, &call->name, &digest, &maker);
-    if (*e == ERR_BLOB_UNKNOWN)
-        return false;
-    if (!*e)
-        answer_created(res, call, &digest);
-    return true;
+    enum err e =
+        blob_mount(&call->app->registry, &source->name, &call->name, &source->digest, &maker);
+    if (!e)
+        answer_created(res, call, &source->digest);
+    return e;
 }
 
 static enum err upload_post(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
+    struct source source;
     struct digest digest;
     str text;
     enum digest_algorithm algorithm = DIGEST_sha256;
-    enum err e = v2_enter(req, res, ACTION_PUSH, &call), mounted = OK;
+    enum err e = snapshot.err;
+    if (!e)
+        e = v2_enter(req, res, ACTION_PUSH, &call);
+    if (!e)
+        e = find_source(req, call, &source);
+    db_snapshot_end(&snapshot); /* it would keep the log from being cut while one waits for disks */
     if (e)
         return e;
-    if (try_mount(req, res, call, &mounted))
-        return mounted;
+    if (source.usable) {
+        e = mount(res, call, &source);
+        if (e != ERR_BLOB_UNKNOWN)
+            return e;
+    }
     e = v2_check_space(req);
     if (e)
         return e;
@@ -427,10 +445,13 @@ static enum err upload_put(struct request *req, struct response *res)
 
 static enum err upload_get(struct request *req, struct response *res)
 {
+    DB_SNAPSHOT struct db_snapshot snapshot = v2_snapshot(req);
     struct v2_call *call;
     struct upload_row row;
     str uuid;
-    enum err e = v2_enter(req, res, ACTION_PUSH, &call);
+    enum err e = snapshot.err;
+    if (!e)
+        e = v2_enter(req, res, ACTION_PUSH, &call);
     if (!e)
         e = find(req, call, &uuid, &row);
     if (e)

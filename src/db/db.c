@@ -128,6 +128,8 @@ static enum err attach(struct db_conn *conn, void *arg)
     struct db *db = arg;
     enum { SHARDS = 16 };
     const atomic_uint *changes = db->setup.driver->count_of_changes(conn);
+    if (!changes)
+        return OK;
     db->hot = db_hot_new(db->remember_bytes, SHARDS, changes);
     conn->hot = db->hot;
     conn->touches = &db->touches;
@@ -255,6 +257,13 @@ enum err db_verify(struct db_conn *conn, enum db_verify what, db_verify_fn *foun
     return e ? e : conn->setup->driver->verify(conn, what, found, arg);
 }
 
+/* The snapshot this thread holds in memory, on a connection that others use as well. */
+static _Thread_local struct {
+    const struct db_conn *conn; /* NULL: none */
+    unsigned depth;
+    uint64_t now;
+} held;
+
 /* A reader's statements see one state from the first of them to the end of the last. */
 static void set_stamp(struct db_conn *conn)
 {
@@ -268,10 +277,10 @@ static enum err find_rows(struct db_conn *conn, enum query q, const struct db_va
 {
     if (!conn->hot || conn->writer || conn->setup->statements[q].use != DB_USE_HOT)
         return OK;
-    if (conn->memory_only)
-        *rows = db_hot_find(conn->hot, conn, q, values, n);
-    else
+    if (!conn->memory_only)
         return db_hot_fill(conn, q, values, n, rows);
+    assert(held.conn == conn);
+    *rows = db_hot_find(conn->hot, conn, q, values, n, held.now);
     return OK;
 }
 
@@ -387,9 +396,23 @@ enum err db_exec_values(struct db_conn *conn, enum query q, int64_t *changes,
 
 /* Snapshots. */
 
+static struct db_snapshot hold(struct db_conn *conn)
+{
+    if (!conn->hot)
+        return (struct db_snapshot){0};
+    assert(!held.conn || held.conn == conn);
+    if (held.depth++ == 0) {
+        held.conn = conn;
+        held.now = db_hot_now(conn->hot);
+    }
+    return (struct db_snapshot){.conn = conn};
+}
+
 struct db_snapshot db_snapshot_begin(struct db_conn *conn)
 {
-    if (conn->writer || conn->memory_only)
+    if (conn->memory_only)
+        return hold(conn);
+    if (conn->writer)
         return (struct db_snapshot){0};
     struct db_snapshot s = {.err = connected(conn)};
     if (!s.err)
@@ -407,7 +430,9 @@ void db_snapshot_end(struct db_snapshot *s)
 {
     if (!s->conn)
         return;
-    if (--s->conn->snapshot_n == 0)
+    if (s->conn->memory_only)
+        held.conn = --held.depth ? held.conn : NULL;
+    else if (--s->conn->snapshot_n == 0)
         s->conn->setup->driver->rollback(s->conn);
     s->conn = NULL;
 }

@@ -93,7 +93,9 @@ NODISCARD enum err db_exec_values(struct db_conn *conn, enum query q, int64_t *c
 /* Several reads that agree with each other: until the handle's end all statements of the reader see
  * one state of the database, the one at the first of them. Also cheaper: a statement on its own
  * pays for locks what three cost inside. Nests; on the writer, whose jobs are transactions, it does
- * nothing. No snapshot outlives its handler, since the log cannot be cut while one is held.
+ * nothing. No snapshot outlives its handler, since the log cannot be cut while one is held. The
+ * reactors' reader is only asked inside one: a permission from before a commit and content from
+ * after it make no answer. Begun and ended by one thread, it counts for that thread.
  *
  *     DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(conn);
  *     if (s.err) return s.err;
@@ -154,7 +156,8 @@ NODISCARD enum err db_remember(struct db *db, size_t bytes_max);
 
 /* The reader of worker `index` (below readers_n); used by that thread only. It connects with its
  * first statement, whose cursor shows when that fails. WORKER_NONE: the reactors', which has only
- * what is remembered; it never blocks, and any number of threads may use it. */
+ * what is remembered; it never blocks, and any number of threads may use it, each with a snapshot
+ * of its own. */
 struct db_conn *db_reader(struct db *db, int index);
 /* False for the reactors' reader. */
 bool db_may_block(const struct db_conn *conn);

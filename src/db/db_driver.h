@@ -154,7 +154,7 @@ struct db_driver {
     void (*sizes)(const struct db_setup *setup, uint64_t *file_bytes, uint64_t *wal_bytes);
     /* A word of memory that each commit by anybody, in any process, changes, when it can be seen:
      * by one, and a commit of ours adds the same to conn->changes_made. It is there as long as the
-     * connection. NULL: cannot tell. */
+     * connection. NULL: cannot tell, and then nothing is remembered. */
     const atomic_uint *(*count_of_changes)(struct db_conn *writer);
 
     /* Called by the writer between transactions: after each commit, and with `idle` when no job

@@ -10,8 +10,7 @@ struct db_hot *db_hot_new(size_t bytes_max, unsigned shard_n, const atomic_uint 
     hot->rows = cache_new(CACHE_ROWS, bytes_max, shard_n);
     hot->changes = changes;
     pthread_mutex_init(&hot->commit, NULL);
-    if (changes)
-        atomic_store(&hot->known, atomic_load(changes));
+    atomic_store(&hot->known, atomic_load(changes));
     return hot;
 }
 
@@ -49,7 +48,7 @@ void db_hot_touch(struct db_touches *t, const struct db_statement *s, const stru
 
 static bool strangers_wrote(const struct db_hot *hot)
 {
-    return hot->changes && atomic_load(hot->changes) != atomic_load(&hot->known);
+    return atomic_load(hot->changes) != atomic_load(&hot->known);
 }
 
 void db_hot_begin_commit(struct db_hot *hot, struct db_touches *t)
@@ -58,8 +57,7 @@ void db_hot_begin_commit(struct db_hot *hot, struct db_touches *t)
     uint64_t n = atomic_load(&hot->now) + 1;
     if (t->all || strangers_wrote(hot))
         atomic_store(&hot->touched_all, n);
-    if (hot->changes)
-        atomic_store(&hot->known, atomic_load(hot->changes));
+    atomic_store(&hot->known, atomic_load(hot->changes));
     for (unsigned i = 0; t->any && i < HOT_SLOTS / 64; i++) {
         for (uint64_t left = t->slots[i]; left; left &= left - 1)
             atomic_store(&hot->touched[i * 64 + (unsigned)__builtin_ctzll(left)], n);
@@ -70,8 +68,8 @@ void db_hot_begin_commit(struct db_hot *hot, struct db_touches *t)
 
 void db_hot_end_commit(struct db_hot *hot, unsigned changes_made)
 {
-    atomic_fetch_add(&hot->known, changes_made);
     atomic_fetch_add(&hot->now, 1);
+    atomic_fetch_add(&hot->known, changes_made);
     pthread_mutex_unlock(&hot->commit);
 }
 
@@ -83,8 +81,8 @@ static void settle(struct db_hot *hot)
     unsigned changes = atomic_load(hot->changes);
     if (changes != atomic_load(&hot->known)) {
         atomic_store(&hot->touched_all, atomic_load(&hot->now) + 1);
-        atomic_store(&hot->known, changes);
         atomic_fetch_add(&hot->now, 1);
+        atomic_store(&hot->known, changes);
     }
     pthread_mutex_unlock(&hot->commit);
 }
@@ -96,12 +94,18 @@ uint64_t db_hot_stamp(struct db_hot *hot)
     return atomic_load(&hot->now);
 }
 
+uint64_t db_hot_now(const struct db_hot *hot)
+{
+    return atomic_load(&hot->now);
+}
+
+/* Strangers first: who settles what they did touches everything before that is no longer seen. */
 static bool usable(const struct db_hot *hot, const struct db_rows *rows)
 {
-    bool fresh = atomic_load(&hot->touched_all) <= rows->stamp;
+    bool fresh = !strangers_wrote(hot) && atomic_load(&hot->touched_all) <= rows->stamp;
     for (unsigned i = 0; fresh && i < rows->slot_n; i++)
         fresh = atomic_load(&hot->touched[rows->slots[i]]) <= rows->stamp;
-    return fresh && !strangers_wrote(hot);
+    return fresh;
 }
 
 /* Keys: the statement, and each value behind its type; text behind its length. */
@@ -142,15 +146,19 @@ static bool key_make(struct key *key, enum query q, const struct db_value *value
 }
 
 struct cache_value *db_hot_find(struct db_hot *hot, const struct db_conn *conn, enum query q,
-                                const struct db_value *values, size_t n)
+                                const struct db_value *values, size_t n, uint64_t now)
 {
     struct key key;
     if (conn->setup->statements[q].use != DB_USE_HOT || !key_make(&key, q, values, n))
         return NULL;
     struct cache_value *v = cache_get(hot->rows, str_make(key.bytes, key.n), 0);
-    if (!v || usable(hot, db_rows(v)))
+    if (!v)
+        return NULL;
+    bool fresh = usable(hot, db_rows(v));
+    if (fresh && db_hot_now(hot) == now)
         return v;
-    metric_add_at(METRIC_CACHE_STALE, CACHE_ROWS, 1);
+    if (!fresh)
+        metric_add_at(METRIC_CACHE_STALE, CACHE_ROWS, 1);
     cache_value_unref(v);
     return NULL;
 }

@@ -13,11 +13,11 @@
  * things are hashed) has the time it was last touched.
  *
  *     the writer                            who fills                      who reads
- *     1. runs jobs, notes what they touch   1. stamp = now                 1. finds rows
- *     2. n = now + 1; touched[...] = n      2. takes its snapshot, reads   2. uses them if none of
- *     3. commits, durably                   3. keeps the rows with            touched[...] > stamp
- *     4. now = n                               stamp and what they
- *     5. acknowledges                          depend on
+ *     1. runs jobs, notes what they touch   1. stamp = now                 1. begin = now
+ *     2. n = now + 1; touched[...] = n      2. takes its snapshot, reads   2. finds rows
+ *     3. commits, durably                   3. keeps the rows with         3. uses them if none of
+ *     4. now = n                               stamp and what they            touched[...] > stamp,
+ *     5. acknowledges                          depend on                      and then now is begin
  *
  * Rows are never looked for and removed: what is touched makes them unusable.
  *  - After 5, and in fact after 2, nobody uses rows of a snapshot from before the commit: they were
@@ -26,10 +26,14 @@
  * given the new state, by a worker, and then the old one, from here.
  *  - A fill whose snapshot is older than the commit has a stamp less than n, however late it comes.
  *  - A commit that fails, or a job that is undone, has touched things for nothing, which is safe.
+ *  - Who reads several rows, a permission and then what it permits to see, has all of them from the
+ * state at its begin: rows of a later one are found when now has passed begin. Otherwise content
+ * that is stored after a right was taken away would be given to who had found the right before.
  *
  * Strangers (the sqlite3 shell) do not tell what they touch. The database's own count of changes, a
  * word of the memory its processes share, shows that they did something: then nothing may be used
- * until the next worker or commit settles it by touching everything. */
+ * until the next worker or commit settles it by touching everything. The same word changes in 3,
+ * and is settled after 4: nobody uses rows of a state that `now` does not count yet. */
 #pragma once
 
 #include "base/cache.h"
@@ -41,7 +45,7 @@ enum { HOT_SLOTS = 4096, HOT_KEY_MAX = 512, HOT_ROWS_BYTES_MAX = 64 * 1024 };
 
 struct db_hot {
     struct cache *rows;
-    const atomic_uint *changes; /* strangers' and ours; NULL: the driver cannot tell */
+    const atomic_uint *changes; /* strangers' and ours */
     pthread_mutex_t commit;     /* held from 2 to 4, and while `known` is settled */
     atomic_uint known;          /* *changes, as far as it is settled */
     atomic_ullong now;
@@ -84,9 +88,11 @@ struct db_rows {
     struct db_cell cells[];
 };
 
-/* A reference to rows that may be used now, or NULL. */
+/* The time, for who begins a snapshot. */
+uint64_t db_hot_now(const struct db_hot *hot);
+/* A reference to rows that may be used now, in a snapshot begun at `now`, or NULL. */
 struct cache_value *db_hot_find(struct db_hot *hot, const struct db_conn *conn, enum query q,
-                                const struct db_value *values, size_t n);
+                                const struct db_value *values, size_t n, uint64_t now);
 /* Runs the statement on a reader and keeps its rows with the connection's stamp. *ret is a
  * reference to them; NULL when they are too many, and the statement must be run the ordinary way.
  */

@@ -102,6 +102,7 @@ static void set(struct fixture *f, int64_t id, const char *bytes)
 /* The bytes of an item; "-": there is none, "?": this connection does not know. */
 static str get(struct fixture *f, struct db_conn *conn, const char *name)
 {
+    DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(conn);
     DB_CURSOR struct db_cursor c = db_query(conn, S(GET), DB_TEXT(str_from(name)));
     if (db_next(&c))
         return db_copy(&c, 1, &f->arena);
@@ -113,6 +114,7 @@ static str get(struct fixture *f, struct db_conn *conn, const char *name)
 static str children(struct fixture *f, struct db_conn *conn, int64_t parent)
 {
     str list = STR("");
+    DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(conn);
     DB_CURSOR struct db_cursor c = db_query(conn, S(CHILDREN), DB_INT(parent));
     while (db_next(&c))
         list = arena_printf(&f->arena, "%.*s%.*s=%.*s,", STR_ARG(list), STR_ARG(db_text(&c, 0)),
@@ -129,6 +131,7 @@ static void what_a_worker_read_a_reactor_has(void)
     CHECK_STR(get(&f, f.worker, "a"), "one");
     CHECK_STR(get(&f, f.reactor, "a"), "one");
     {
+        DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(f.reactor);
         DB_CURSOR struct db_cursor c = db_query(f.reactor, S(GET), DB_TEXT(STR("a")));
         CHECK(db_next(&c));
         CHECK_INT(db_int(&c, 0), 1);
@@ -292,6 +295,63 @@ static void large_answers_are_read_but_not_kept(void)
     close_fixture(&f);
 }
 
+/* Right and content are found one after the other. */
+static void a_snapshot_in_memory_is_of_one_moment(void)
+{
+    struct fixture f;
+    open_fixture(&f);
+    add(&f, "right", 0, STR("yes"));
+    add(&f, "content", 0, STR("public"));
+    get(&f, f.worker, "right");
+    get(&f, f.worker, "content");
+    {
+        DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(f.reactor);
+        CHECK_STR(get(&f, f.reactor, "right"), "yes"); /* whose own snapshot ends before this one */
+        CHECK_STR(get(&f, f.reactor, "content"), "public");
+        set(&f, 1, "no");
+        set(&f, 2, "secret");
+        CHECK_STR(get(&f, f.worker, "content"), "secret");
+        CHECK_STR(get(&f, f.reactor, "content"), "?");
+    }
+    CHECK_STR(get(&f, f.reactor, "content"), "secret");
+    {
+        DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(f.reactor);
+        add(&f, "new", 0, STR("secret")); /* which touches nothing that is remembered */
+        CHECK_STR(get(&f, f.worker, "new"), "secret");
+        CHECK_STR(get(&f, f.reactor, "new"), "?");
+        stranger(&f, "INSERT INTO item (name, bytes) VALUES ('s', CAST('secret' AS BLOB))");
+        CHECK_STR(get(&f, f.worker, "s"), "secret");
+        CHECK_STR(get(&f, f.reactor, "s"), "?");
+    }
+    CHECK_STR(get(&f, f.reactor, "s"), "secret");
+    close_fixture(&f);
+}
+
+static void *get_main(void *arg)
+{
+    struct fixture *f = arg;
+    CHECK_STR(get(f, f->reactor, "a"), "uno");
+    return NULL;
+}
+
+static void each_thread_has_its_own(void)
+{
+    struct fixture f;
+    pthread_t other;
+    open_fixture(&f);
+    add(&f, "a", 0, STR("one"));
+    {
+        DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(f.reactor);
+        set(&f, 1, "uno");
+        CHECK_STR(get(&f, f.worker, "a"), "uno");
+        CHECK_INT(pthread_create(&other, NULL, get_main, &f), 0);
+        pthread_join(other, NULL);
+        CHECK_STR(get(&f, f.reactor, "a"), "?");
+    }
+    CHECK_STR(get(&f, f.reactor, "a"), "uno");
+    close_fixture(&f);
+}
+
 /* Many threads. Item i is set to 1, 2, 3, ... by one writer of its own, who tells `acknowledged`
  * once db_tx has returned. Who then reads, from wherever, must find that or more; and nobody finds
  * less than he has found before. */
@@ -322,8 +382,8 @@ static void *write_main(void *arg)
     return NULL;
 }
 
-/* A worker's snapshot, which grows old while it is used, is of its first statement; the reactors'
- * connection has none. */
+/* A worker's snapshot, which grows old while it is used, is of its first statement; in memory
+ * nothing is found in a snapshot that is old. */
 static void read_all(struct load *load, struct db_conn *conn, unsigned *seen)
 {
     DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(conn);
@@ -333,7 +393,7 @@ static void read_all(struct load *load, struct db_conn *conn, unsigned *seen)
         floors[i] = atomic_load(&load->acknowledged[i]);
     for (unsigned i = 0; i < ITEMS; i++) {
         char name[] = {(char)('a' + i)};
-        if (!db_may_block(conn)) /* sees things one by one */
+        if (!db_may_block(conn))
             floors[i] = atomic_load(&load->acknowledged[i]);
         else
             sched_yield();
@@ -393,6 +453,126 @@ static void nobody_sees_what_was_before(void)
     close_fixture(&load.f);
 }
 
+/* Round k: item "right" is set to k; then to 0, and item "c<k>" is made, in one transaction or in
+ * two. Nobody may find both: right k, and c<k>. Workers remember c<k> as soon as it is there, and
+ * reactors look for it until the round is over. */
+enum { ROUNDS = 100, LOOKERS = 3, PATIENCE = 10000 };
+
+struct enemy {
+    struct fixture f;
+    atomic_uint round; /* ROUNDS + 1: over */
+    atomic_uint found; /* the last round whose right a reactor has found */
+    atomic_uint rights, combined;
+};
+
+struct looker {
+    struct enemy *enemy;
+    struct db_conn *conn;
+};
+
+static str content_name(char out[16], unsigned round)
+{
+    return str_make(out, (size_t)snprintf(out, 16, "c%u", round));
+}
+
+struct taking {
+    unsigned round, step;
+};
+
+static enum err take_right_tx(struct db_conn *conn, void *arg)
+{
+    const struct taking *taking = arg;
+    char name[16];
+    unsigned none = 0;
+    enum err e = OK;
+    if (taking->step != 2)
+        e = db_exec(conn, S(SET), DB_BYTES(str_make(&none, sizeof none)), DB_INT(1));
+    if (!e && taking->step != 1)
+        e = db_exec(conn, S(ADD), DB_TEXT(content_name(name, taking->round)), DB_NULL,
+                    DB_BYTES(STR("secret")));
+    return e;
+}
+
+static void *right_main(void *arg)
+{
+    struct enemy *enemy = arg;
+    struct db *db = enemy->f.db;
+    for (unsigned k = 1; k <= ROUNDS; k++) {
+        struct change give = {S(SET), {0}, str_make(&k, sizeof k), 1, OK};
+        CHECK_INT(db_tx(db, change_tx, &give), OK);
+        atomic_store(&enemy->round, k);
+        for (int i = 0; i < PATIENCE && atomic_load(&enemy->found) < k; i++)
+            sched_yield();
+        for (unsigned step = k % 2; step < (k % 2 ? 3 : 1); step++) {
+            struct taking taking = {k, step};
+            CHECK_INT(db_tx(db, take_right_tx, &taking), OK);
+        }
+    }
+    atomic_store(&enemy->round, ROUNDS + 1);
+    return NULL;
+}
+
+static unsigned right_in(struct db_conn *conn)
+{
+    unsigned k = 0;
+    DB_CURSOR struct db_cursor c = db_query(conn, S(GET), DB_TEXT(STR("right")));
+    if (db_next(&c))
+        memcpy(&k, db_bytes(&c, 1).p, sizeof k);
+    return k;
+}
+
+static bool has(struct db_conn *conn, str name)
+{
+    DB_CURSOR struct db_cursor c = db_query(conn, S(GET), DB_TEXT(name));
+    return db_next(&c);
+}
+
+static void *look_main(void *arg)
+{
+    struct looker *looker = arg;
+    struct enemy *enemy = looker->enemy;
+    char name[16];
+    unsigned k;
+    while ((k = atomic_load(&enemy->round)) <= ROUNDS) {
+        DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(looker->conn);
+        str content = content_name(name, k);
+        bool right = k && right_in(looker->conn) == k, found = false;
+        if (db_may_block(looker->conn)) {
+            found = k && has(looker->conn, content);
+        } else {
+            if (right)
+                atomic_store(&enemy->found, k);
+            while (right && !found && atomic_load(&enemy->round) == k)
+                found = has(looker->conn, content);
+            atomic_fetch_add(&enemy->rights, right);
+        }
+        atomic_fetch_add(&enemy->combined, right && found);
+    }
+    return NULL;
+}
+
+static void a_right_and_what_came_after_it_are_not_combined(void)
+{
+    struct enemy enemy = {0};
+    struct looker lookers[2 * LOOKERS];
+    pthread_t writer, threads[2 * LOOKERS];
+    unsigned none = 0;
+    open_fixture(&enemy.f);
+    add(&enemy.f, "right", 0, str_make(&none, sizeof none));
+    for (int i = 0; i < 2 * LOOKERS; i++) {
+        lookers[i] = (struct looker){&enemy, db_reader(enemy.f.db, i < LOOKERS ? i : -1)};
+        CHECK_INT(pthread_create(&threads[i], NULL, look_main, &lookers[i]), 0);
+    }
+    CHECK_INT(pthread_create(&writer, NULL, right_main, &enemy), 0);
+    pthread_join(writer, NULL);
+    for (int i = 0; i < 2 * LOOKERS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_INT(enemy.combined, 0);
+    CHECK(enemy.rights > 0);
+    printf("# rights found in memory: %u\n", enemy.rights);
+    close_fixture(&enemy.f);
+}
+
 TESTS({"what a worker read a reactor has", what_a_worker_read_a_reactor_has},
       {"lists are kept even when empty", lists_are_kept_even_when_empty},
       {"nothing found is not kept", nothing_found_is_not_kept},
@@ -403,4 +583,8 @@ TESTS({"what a worker read a reactor has", what_a_worker_read_a_reactor_has},
       {"what strangers did is noticed", what_strangers_did_is_noticed},
       {"also when the writer comes next", also_when_the_writer_comes_next},
       {"large answers are read but not kept", large_answers_are_read_but_not_kept},
-      {"nobody sees what was before", nobody_sees_what_was_before})
+      {"a snapshot in memory is of one moment", a_snapshot_in_memory_is_of_one_moment},
+      {"each thread has its own", each_thread_has_its_own},
+      {"nobody sees what was before", nobody_sees_what_was_before},
+      {"a right and what came after it are not combined",
+       a_right_and_what_came_after_it_are_not_combined})

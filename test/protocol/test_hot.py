@@ -91,6 +91,19 @@ def test_nothing_changes_but_who_answers(quiet, admin):
         assert part.status == 206 and part.body == admin.get(targets[3]).body[3:8]
 
 
+def test_who_tells_a_platform_is_helped_when_all_else_is_warm(admin):
+    config = dump({"architecture": "arm64", "os": "linux"})
+    body = dump({"schemaVersion": 2, "mediaType": IMAGE, "layers": [],
+                 "config": descriptor(config, CONFIG)})
+    admin.push("hot/platform", config)
+    assert admin.put_manifest("hot/platform", "v1", body).status == 201
+    warm(admin, "/v2/hot/platform/manifests/v1")
+    for _ in range(2):
+        answer = admin.get("/v2/hot/platform/manifests/v1",
+                           headers=[("User-Agent", "docker/24 os/linux arch/amd64")])
+        assert answer.status == 200 and "linux/arm64" in answer.header("warning")
+
+
 def test_passwords_too(quiet, alive):
     client = Client(alive, mode="basic")
     client.push_image("hot/basic", "v1")
