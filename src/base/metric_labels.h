@@ -87,10 +87,33 @@
     X(UNREADY_STORE, "store", "a blob could not be written")
 
 /* Status codes Berth answers with. */
-#define METRIC_CODES(X)                                                                        \
-    X(200)                                                                                     \
-    X(201) X(202) X(204) X(206) X(304) X(400) X(401) X(403) X(404) X(405) X(408) X(409) X(412) \
-        X(413) X(414) X(415) X(416) X(417) X(429) X(431) X(500) X(501) X(503) X(505) X(507)
+#define METRIC_CODES(X) \
+    X(200)              \
+    X(201)              \
+    X(202)              \
+    X(204)              \
+    X(206)              \
+    X(304)              \
+    X(400)              \
+    X(401)              \
+    X(403)              \
+    X(404)              \
+    X(405)              \
+    X(408)              \
+    X(409)              \
+    X(412)              \
+    X(413)              \
+    X(414)              \
+    X(415)              \
+    X(416)              \
+    X(417)              \
+    X(429)              \
+    X(431)              \
+    X(500)              \
+    X(501)              \
+    X(503)              \
+    X(505)              \
+    X(507)
 
 /* X(set, tag of its enum, name of the label) */
 #define METRIC_LABEL_SETS(X)              \
