@@ -27,6 +27,7 @@ def docker_id(docker, name):
 def exchanges(server, since):
     """(method, status) of the calls to the token endpoint. (Clients that try TLS first leave lines
     without a path.)"""
+    server.log_mark()
     return [(e["method"], e["status"]) for e in server.events("request", since)
             if e.get("path") == "/service/token"]
 

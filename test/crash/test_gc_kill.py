@@ -104,12 +104,14 @@ def test_kill_while_collecting(berth):
     server = berth({"auth.anonymous": "push", "gc.review_delay": "0s", "gc.interval": "1s"})
     pushers = [Pusher(i, seed) for i in range(WRITERS)]
     for round_number in range(ROUNDS):
-        stop = threading.Event()
+        stop, before = threading.Event(), sum(p.pushed for p in pushers)
         threads = [threading.Thread(target=p.run, args=(server,)) for p in pushers]
         threads.append(threading.Thread(target=collect, args=(server, stop)))
         for thread in threads:
             thread.start()
         time.sleep(rng.uniform(0.3, 1.2))  # the load itself, not synchronisation
+        while sum(p.pushed for p in pushers) <= before + 3 and all(t.is_alive() for t in threads):
+            time.sleep(0.01)
         stop.set()
         server.kill()
         for thread in threads:

@@ -106,11 +106,14 @@ def test_kill_under_load(berth):
     server = berth({"auth.anonymous": "push"})
     writers = [Writer(i, seed) for i in range(WRITERS)]
     for round_number in range(ROUNDS):
+        before = sum(w.answers for w in writers)
         threads = [threading.Thread(target=w.run, args=(server,)) for w in writers]
         threads.append(threading.Thread(target=collect, args=(server,)))
         for thread in threads:
             thread.start()
         time.sleep(rng.uniform(0.1, 0.9))  # the load itself, not synchronisation
+        while sum(w.answers for w in writers) <= before + 5 and all(t.is_alive() for t in threads):
+            time.sleep(0.01)
         server.kill()
         for thread in threads:
             thread.join()

@@ -52,16 +52,16 @@ class Snapshot:
 
 
 class Since:
-    """What has changed since it was made. Requests count when their access line is written; give the
-    last answer of what was done, if any, to wait for that."""
+    """What has changed since it was made. Requests count a little after their answers, as their access
+    lines are written: those that were answered before are waited for."""
 
     def __init__(self, server):
         self.server = server
+        server.settle()
         self.before = Snapshot(server)
 
-    def now(self, response=None):
-        if response is not None:
-            self.server.access(response.header("x-request-id"))
+    def now(self):
+        self.server.settle()
         self.after = Snapshot(self.server)
         return self
 

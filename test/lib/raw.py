@@ -3,6 +3,9 @@
 import socket
 import ssl
 import time
+from collections import defaultdict
+
+answered = defaultdict(list)  # {address: ids of the requests whose answers were read}
 
 
 class Response:
@@ -59,6 +62,7 @@ class Conn:
         self.sock.settimeout(timeout)
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.address = address
         self.buffer = b""
         if tls:
             try:
@@ -155,6 +159,8 @@ class Conn:
             while self._more():
                 pass
             response.body, self.buffer = self.buffer, b""
+        if response.header("x-request-id"):
+            answered[self.address].append(response.header("x-request-id"))
         return response
 
     def _chunks(self):

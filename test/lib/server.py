@@ -12,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 
+from lib import raw
+
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("BERTH_BIN", ROOT / "build" / "berth")).absolute()
 PASSWORD = "correct horse battery"
@@ -104,6 +106,8 @@ class Server:
             text = self.text(first)
             self.kill()
             raise AssertionError(f"the server did not become ready:\n{text}")
+        for address in self._places():
+            raw.answered.pop(address, None)  # another server's, that had the port before
         return self
 
     def stop(self, timeout=40):
@@ -193,8 +197,21 @@ class Server:
         assert self._wait(seen, timeout), f"no access log line for request {request_id}"
         return found[0]
 
+    def settle(self, timeout=10):
+        """Waits until all requests this process has read the answers of are counted and logged: that
+        comes a little after the answer."""
+        ids = [i for place in self._places() for i in raw.answered.pop(place, ())]
+
+        def logged():
+            text = "\n".join(self.lines)
+            ids[:] = [i for i in ids if f" event=request request={i} " not in text]
+            return not ids
+
+        assert self._wait(logged, timeout), f"no access log lines for requests {ids}"
+
     def log_mark(self):
         """How many lines the log has, with those of all requests that were answered before."""
+        self.settle()
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(10)
             s.connect(str(self.data / "admin.sock"))
@@ -205,6 +222,7 @@ class Server:
 
     def uploaded(self, since):
         """Body bytes of blob uploads taken since log line number `since`."""
+        self.log_mark()
         return sum(int(f["in_bytes"]) for f in self.events("request", since)
                    if f.get("method") in ("POST", "PATCH", "PUT") and "/blobs/" in f["path"])
 
@@ -214,10 +232,14 @@ class Server:
 
     # -- where and how large
 
+    def _places(self):
+        """Its TCP addresses, as for raw.Conn."""
+        pairs = (a.rsplit(":", 1) for a in self.addresses if not a.startswith("unix:"))
+        return [(host, int(port)) for host, port in pairs]
+
     @property
     def address(self):
-        host, port = self.addresses[0].rsplit(":", 1)
-        return host, int(port)
+        return self._places()[0]
 
     @property
     def name(self):

@@ -301,8 +301,8 @@ def test_the_command_line(server, tmp_path):
     assert not (tmp_path / "nowhere").exists()
     done = run("gc", "--data", server.data)
     assert (done.returncode, done.stdout) == (0, "Removed 0 blobs, 0 B\n")
-    logged = server.events("gc")
-    assert logged and logged[-1]["blobs"] == "0"
+    assert server.waits(lambda: server.events("gc"))
+    assert server.events("gc")[-1]["blobs"] == "0"
 
 
 def test_pushes_go_on_meanwhile(server, admin):

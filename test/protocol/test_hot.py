@@ -11,7 +11,6 @@ from lib.metrics import Snapshot
 from lib.oci import CONFIG, IMAGE, Client, basic, descriptor, dump, randbytes
 from lib.server import run
 
-# With one reactor a request has been counted when the next one is begun.
 SETTINGS = {"metrics.listen": "127.0.0.1:0", "scrub.rate": "0B", "gc.interval": "24h",
             "threads.reactors": "1"}
 HANDLED = "berth_http_handler_duration_seconds_count"
@@ -24,6 +23,7 @@ class Quiet:
         self.server = server
 
     def handled(self):
+        self.server.settle()
         return Snapshot(self.server).total(HANDLED)
 
     def __enter__(self):

@@ -32,7 +32,7 @@ class Watch:
             assert conn.ask("/v2/").status == 200
         assert self.server.memory() - self.memory < more
         if limit:
-            assert self.hits(limit) > 0, f"{limit} was not counted"
+            assert metrics.eventually(lambda: self.hits(limit) > 0), f"{limit} was not counted"
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def test_all_fields_are_documented(server):
     fields = documented_fields()
     admin = Client(server)
     admin.push_image("log/app", "1")
+    server.settle()
     seen = {}
     for line in server.events("request"):
         assert set(line) - ALWAYS <= set(fields), line
@@ -78,7 +79,7 @@ def test_what_is_absent(server):
     with raw.Conn(server.address) as conn:
         conn.send(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert server.access(conn.read().header("x-request-id"))["http"] == "1.0"
-    first = len(server.lines)
+    first = server.log_mark()
     with raw.Conn(server.address) as conn:
         conn.send(b"what?\r\n\r\n")
         assert conn.read().status == 400
@@ -89,7 +90,7 @@ def test_what_is_absent(server):
 
 
 def test_a_client_that_left(server):
-    first = len(server.lines)
+    first = server.log_mark()
     with raw.Conn(server.address) as conn:
         conn.send(raw.request("PUT", "/v2/log/gone/manifests/1", [("Content-Length", "9")]) + b"abc")
     assert server.waits(lambda: server.events("request", first))

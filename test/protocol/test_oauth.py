@@ -522,6 +522,7 @@ def test_revocation(admin, server):
     refused(by_refresh(admin, token), 401, "invalid_grant", "UNAUTHORIZED")
     assert by_refresh(admin, other).status == 200
     assert server.waits(lambda: server.events("refresh_token_revoked", first))
+    server.settle()
     events = server.events("refresh_token_revoked", first)
     assert len(events) == 1
     assert events[0]["principal"] == "admin" and events[0]["client_id"] == "docker"

@@ -89,7 +89,7 @@ def test_versions(server, authority):
             response = conn.read()
             assert response.status == 401
             assert server.access(response.header("x-request-id"))["tls"] == "1.2"
-    since = len(server.lines)
+    since = server.log_mark()
     for version, ciphers in ((ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0"),
                              (ssl.TLSVersion.TLSv1_2, "ECDHE+AES:!AESGCM:!AESCCM"),
                              (ssl.TLSVersion.TLSv1_2, "kRSA"), (ssl.TLSVersion.TLSv1_2, "DHE")):
@@ -168,7 +168,7 @@ def test_handshake_takes_too_long(berth, certificate, trust):
 
 
 def test_garbage(server, trust):
-    since = len(server.lines)
+    since = server.log_mark()
     for data in (b"\x16" + b"\0" * 100, b"\x16\x03\x01\x00\x05hello" * 10, b"\x16" + b"\xff" * 20000):
         with raw.Conn(server.address) as conn:
             conn.send(data)
@@ -180,10 +180,11 @@ def test_garbage(server, trust):
 
 def test_leaving_is_no_failure(server, trust):
     """Health checks of balancers connect and go."""
-    since = len(server.lines)
+    since = server.log_mark()
     for _ in range(5):
         socket.create_connection(server.address).close()
     assert shown(server, trust)
+    server.log_mark()
     assert not server.events("tls_failed", since)
 
 
@@ -568,6 +569,9 @@ def test_configuration_is_read_again(berth, authority, trust, tmp_path):
     assert shown(server, trust) == tls.serial(second[0])
     assert "alert" in refused(server, tls.context(authority.pem,
                                                   version=ssl.TLSVersion.TLSv1_2)).lower()
+    with raw.Conn(server.address, tls=trust) as conn:
+        conn.send(V2)
+        assert conn.read().status == 401
     since = hup(server)  # said again as long as it is so; what was applied is not new
     assert [f["option"] for f in server.events("restart_needed", since)] == ["limits.page"]
     assert not server.events("option_changed", since)
