@@ -552,9 +552,9 @@ static void a_held_body_is_not_late(void)
 {
     struct peer p;
     struct http_config config = h2_config();
-    config.limits.body_ms = 50;
+    config.limits.body_ms = 300;
     config.limits.drain_ms = 50;
-    config.limits.body_bytes_per_second_min = 1 << 20;
+    config.limits.body_bytes_per_second_min = 1000;
     fixture_start(&f, config, 4, 100);
     f.hold = true;
     peer_open(&p);
@@ -643,7 +643,7 @@ static void idle_connections_end(void)
 {
     struct peer p;
     struct http_config config = h2_config();
-    config.limits.idle_ms = 50;
+    config.limits.idle_ms = 300;
     fixture_start(&f, config, 4, 100);
     peer_open(&p);
     CHECK_INT(peer_get(&p, "/hello")->status, 200);

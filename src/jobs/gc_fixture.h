@@ -5,8 +5,9 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/test.h"
-#include "blob/store_file.h"
+#include "blob/store.h"
 #include "jobs/gc_private.h"
+#include "jobs/no_sync.h"
 #include "registry/manifest.h"
 #include "registry/review.h"
 #include "registry/tag.h"
@@ -21,7 +22,6 @@ struct fixture {
     struct arena arena;
     struct registry registry;
     str dir;
-    struct store_sys sys;
     struct db_conn *conn; /* clients' reader */
     struct gc gc;
     struct gc_report report; /* of the last run */
@@ -35,12 +35,6 @@ static inline void need(enum err e, const char *what)
     }
 }
 
-/* Nothing here is about power that fails, and disks are slow. */
-static inline int no_sync(int fd)
-{
-    return fd < 0;
-}
-
 static inline void fixture_open(struct fixture *f)
 {
     struct error why;
@@ -48,10 +42,8 @@ static inline void fixture_open(struct fixture *f)
     char *dir = arena_cstr(&f->arena, arena_printf(&f->arena, "%s/XXXXXX", test_dir()));
     need(mkdtemp(dir) ? OK : ERR_IO, "directory");
     f->dir = str_from(dir);
-    f->sys = store_sys_kernel;
-    f->sys.fsync = f->sys.fdatasync = no_sync;
     need(db_open(&f->registry.db, str_from(dir), 3, &f->arena, &why), "database");
-    need(store_open_with(&f->registry.store, str_from(dir), &f->sys, &f->arena, &why), "store");
+    need(store_open(&f->registry.store, str_from(dir), &f->arena, &why), "store");
     f->registry.uploads = upload_table_new(f->registry.store, 8);
     f->registry.uploads_max = 1000;
     f->registry.review_delay_ms = 24 * 3600 * 1000;
