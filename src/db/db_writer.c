@@ -113,7 +113,7 @@ static enum err run_alone(struct db_conn *conn, struct db_job *job)
 static void set_trouble(struct db_writer *w, enum err e)
 {
     w->trouble = e;
-    metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, e != OK);
+    metric_set_at(METRIC_UNREADY, UNREADY_DATABASE, e || atomic_load(w->conn->damaged));
 }
 
 /* What the group tells of the database: the last trouble, or that there is none; nothing when it
