@@ -67,7 +67,7 @@ static void log_failure(struct request *req, enum err e)
         database = db_writer_error_text(app->db, req->arena);
     if (e == store_condition(app->registry.store))
         store = store_error_text(app->registry.store, req->arena);
-    if (database.n == 0 && reader && (e == ERR_DB || e == ERR_DB_CORRUPT))
+    if (database.n == 0 && (e == ERR_DB || e == ERR_DB_CORRUPT))
         database = db_error_text(reader, req->arena);
     const struct log_field fields[] = {
         log_err(e),

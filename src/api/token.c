@@ -148,20 +148,17 @@ static enum err exchange(const struct exchange *x, struct request *req, struct r
     return OK;
 }
 
-static enum err exchange_begin(struct request *req, struct exchange *x)
+static struct exchange exchange_begin(struct request *req)
 {
     struct app *app = req->app;
-    *x = (struct exchange){.app = app, .conn = db_reader(app->db, req->worker)};
-    return OK;
+    return (struct exchange){.app = app, .conn = db_reader(app->db, req->worker)};
 }
 
 static enum err token_get(struct request *req, struct response *res)
 {
-    struct exchange x;
+    struct exchange x = exchange_begin(req);
     str offline;
-    enum err e = exchange_begin(req, &x);
-    if (!e)
-        e = caller(&x, req, res);
+    enum err e = caller(&x, req, res);
     if (e)
         return e;
     x.parameters = req->query;
@@ -229,15 +226,13 @@ static enum err grant_refresh(struct exchange *x, struct request *req, str token
 /* *oauth gets a code when the error does not imply it. */
 static enum err token_post_grant(struct request *req, struct response *res, const char **oauth)
 {
-    struct exchange x;
+    struct exchange x = exchange_begin(req);
     str grant, user, password, token, client, access;
     const struct parameter parameters[] = {
         {"grant_type", &grant},    {"username", &user},    {"password", &password},
         {"refresh_token", &token}, {"client_id", &client}, {"access_type", &access},
     };
-    enum err e = exchange_begin(req, &x);
-    if (!e)
-        e = form_read(req, parameters, sizeof parameters / sizeof parameters[0]);
+    enum err e = form_read(req, parameters, sizeof parameters / sizeof parameters[0]);
     if (e)
         return e;
     x.oauth = true;
@@ -261,8 +256,8 @@ static enum err token_post_grant(struct request *req, struct response *res, cons
  * for a wrong password, and what makes those that can do otherwise fall back to GET. */
 static enum err oauth_end(struct request *req, struct response *res, enum err e, const char *oauth)
 {
-    if (!e || e == ERR_WOULD_BLOCK)
-        return e;
+    if (!e)
+        return OK;
     int status = err_status(e);
     if (status == 401)
         challenge_add_basic(res);
@@ -289,7 +284,7 @@ static enum err revoke(struct request *req, struct response *res, const char **o
     struct db_conn *conn = db_reader(app->db, req->worker);
     struct refresh_token revoked;
     str token;
-    enum err e = conn ? form_read(req, &(struct parameter){"token", &token}, 1) : ERR_WOULD_BLOCK;
+    enum err e = form_read(req, &(struct parameter){"token", &token}, 1);
     if (e)
         return e;
     if (!token.n)

@@ -14,8 +14,8 @@ struct db_snapshot v2_snapshot(const struct request *req)
     return db_snapshot_begin(db_reader(app->db, req->worker));
 }
 
-static enum err call_new(struct request *req, struct response *res, enum action action,
-                         bool management, struct v2_call **ret)
+static struct v2_call *call_new(struct request *req, struct response *res, enum action action,
+                                bool management)
 {
     struct v2_call *call = ARENA_NEW(req->arena, struct v2_call);
     call->app = req->app;
@@ -25,8 +25,7 @@ static enum err call_new(struct request *req, struct response *res, enum action 
     req->state = call;
     if (!management)
         response_header(res, "Docker-Distribution-Api-Version", STR("registry/2.0"));
-    *ret = call;
-    return OK;
+    return call;
 }
 
 /* Over the admin socket the peer's user id is credential enough, unless he sends others. No user
@@ -102,10 +101,8 @@ static enum err refuse(struct v2_call *call, struct request *req)
 enum err v2_enter_registry(struct request *req, struct response *res, enum action action,
                            struct v2_call **ret)
 {
-    struct v2_call *call;
-    enum err e = call_new(req, res, action, false, &call);
-    if (!e)
-        e = verify(call, req);
+    struct v2_call *call = call_new(req, res, action, false);
+    enum err e = verify(call, req);
     if (!e && action == ACTION_CATALOG)
         e = auth_allows(call->app->auth, call->conn, &call->who, action, STR(""));
     if (e == ERR_DENIED)
@@ -133,10 +130,8 @@ static enum err check_project(struct v2_call *call, struct request *req)
 static enum err enter(struct request *req, struct response *res, enum action action,
                       bool management, struct v2_call **ret)
 {
-    struct v2_call *call;
-    enum err e = call_new(req, res, action, management, &call);
-    if (!e)
-        e = name_parse(req->arena, req->args[0], &call->name, &req->error);
+    struct v2_call *call = call_new(req, res, action, management);
+    enum err e = name_parse(req->arena, req->args[0], &call->name, &req->error);
     if (e)
         return e;
     req->log_repository = call->name.full;
@@ -164,10 +159,8 @@ enum err api_enter(struct request *req, struct response *res, enum action action
 
 enum err api_enter_admin(struct request *req, struct response *res, struct v2_call **ret)
 {
-    struct v2_call *call;
-    enum err e = call_new(req, res, ACTION_CATALOG, true, &call);
-    if (!e)
-        e = verify(call, req);
+    struct v2_call *call = call_new(req, res, ACTION_CATALOG, true);
+    enum err e = verify(call, req);
     /* A token's scopes have no word for this. */
     if (!e && (!call->who.principal.admin || call->who.has_ceiling))
         return refuse(call, req);
