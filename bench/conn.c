@@ -97,10 +97,27 @@ static ssize_t plain_result(ssize_t n)
     return n < 0 && (errno == EAGAIN || errno == EINTR) ? IO_WAIT : IO_FAILED;
 }
 
+static void hold_packets(const struct conn *c, int on)
+{
+    setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+}
+
+/* OpenSSL makes a system call for each record, the kernel a packet of each call when the line is
+ * free; several records are to be one packet. */
+static ssize_t tls_write(struct conn *c, const char *p, size_t n)
+{
+    if (n <= RECORD_BYTES)
+        return tls_result(c, SSL_write(c->tls, p, (int)n));
+    hold_packets(c, 1);
+    ssize_t sent = tls_result(c, SSL_write(c->tls, p, (int)n));
+    hold_packets(c, 0);
+    return sent;
+}
+
 ssize_t conn_write(struct conn *c, const struct iovec *iov, int n)
 {
     if (c->tls)
-        return tls_result(c, SSL_write(c->tls, iov[0].iov_base, (int)iov[0].iov_len));
+        return tls_write(c, iov[0].iov_base, iov[0].iov_len);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
     return plain_result(sendmsg(c->fd, &msg, MSG_NOSIGNAL));
 }

@@ -12,6 +12,7 @@ enum {
     ANSWER_BYTES_MAX = 16384, /* HTTP/1.1: response head, with the start of its body */
     HEAD_BYTES_MAX = 12288,   /* HTTP/1.1: request head */
     SEND_BYTES_MAX = 1 << 18,
+    RECORD_BYTES = 1 << 14, /* most that one TLS record carries */
 };
 
 struct h2;

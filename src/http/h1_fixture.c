@@ -404,6 +404,7 @@ static void release_held(struct fixture *f)
 void fixture_release(struct fixture *f)
 {
     pthread_mutex_lock(&f->lock);
+    f->hold = false;
     release_held(f);
 }
 

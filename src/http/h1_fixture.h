@@ -47,7 +47,7 @@ struct http_config fixture_config(void);
 /* Starts with the configuration; pool and app are filled in. */
 void fixture_start(struct fixture *f, struct http_config config, unsigned workers, unsigned queue);
 void fixture_stop(struct fixture *f);
-/* Lets held buffers go. */
+/* Lets held buffers go, and holds no more. */
 void fixture_release(struct fixture *f);
 /* Waits until buffers are held, and lets them go; false when instead n sinks are over. */
 bool fixture_release_next(struct fixture *f, unsigned n);

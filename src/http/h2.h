@@ -24,6 +24,7 @@
 
 enum {
     H2_WINDOW_FIRST_BYTES = 65535,
+    H2_FRAME_BYTES_MAX = 64 * 1024, /* that a client may send */
     H2_OUT_BYTES = 64 * 1024,       /* gathered for one write */
     H2_OUT_SLACK_BYTES = 64 * 1024, /* a frame that nghttp2 made always fits behind */
     H2_DATA_BYTES_MAX = 32 * 1024,  /* one DATA frame, when the peer takes as many */
@@ -112,7 +113,8 @@ void h2_stream_sent(struct exchange *x);
 void h2_stream_refuse(struct exchange *x, enum err e);
 /* The stream is over. The exchange may be freed. */
 void h2_stream_closed(struct exchange *x);
-/* The turn is over: what was gathered for the sink goes there. */
+/* The turn is over: what was gathered goes to the sink, unless that is busy and the buffer has
+ * room. */
 void h2_stream_flush(struct exchange *x);
 
 /* h2_send.c */

@@ -101,11 +101,14 @@ static void stream_end(struct exchange *x, enum err e)
     settle(x);
 }
 
+/* Handing a buffer over costs as much for a few KiB as for a full one. What a busy sink has waits
+ * no longer for being gathered: when it is done it comes home, which leads here again. */
 void h2_stream_flush(struct exchange *x)
 {
     if (x->h2.state != H2_STREAM)
         return;
-    if (x->h2.filling)
+    struct iobuf *b = x->h2.filling;
+    if (b && (x->outstanding == 0 || b->n == b->cap))
         push_filling(x);
     if (x->sink->ops->failed(x->sink))
         stream_end(x, OK);

@@ -21,8 +21,8 @@ struct stream {
     uint64_t body_n;
     uint32_t body_sum;
     bool over;
-    uint32_t code; /* of the end */
-    uint64_t to_send, sent;
+    uint32_t code;                   /* of the end */
+    uint64_t to_send, allowed, sent; /* `allowed`: the client keeps the rest for later */
     uint32_t sent_sum;
 };
 
@@ -90,12 +90,6 @@ static void peer_open(struct peer *p)
     nghttp2_session_callbacks_del(c);
 }
 
-static void peer_close(struct peer *p)
-{
-    nghttp2_session_del(p->session);
-    close(p->fd);
-}
-
 static void peer_send(struct peer *p)
 {
     const uint8_t *bytes;
@@ -129,7 +123,9 @@ static ssize_t next_bytes(nghttp2_session *session, int32_t id, uint8_t *to, siz
                           uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct stream *s = source->ptr;
-    uint64_t left = s->to_send - s->sent;
+    uint64_t left = s->allowed - s->sent;
+    if (left == 0)
+        return NGHTTP2_ERR_DEFERRED;
     size_t n = left < max ? (size_t)left : max;
     pattern_fill((char *)to, s->sent, n);
     s->sent_sum = pattern_sum(s->sent_sum, (char *)to, n);
@@ -145,14 +141,14 @@ static nghttp2_nv field(const char *name, const char *value)
                         NGHTTP2_NV_FLAG_NONE};
 }
 
-/* `body_n` bytes of pattern; 0: no body. */
-static struct stream *peer_ask(struct peer *p, const char *method, const char *path,
-                               uint64_t body_n)
+/* A request with `body_n` bytes of pattern (0: no body), of which so many go out as are allowed. */
+static struct stream *peer_begin(struct peer *p, const char *method, const char *path,
+                                 uint64_t body_n, uint64_t allowed)
 {
     const nghttp2_nv fields[] = {field(":method", method), field(":scheme", "http"),
                                  field(":authority", "h"), field(":path", path)};
     struct stream *s = &p->streams[p->n++];
-    *s = (struct stream){.to_send = body_n};
+    *s = (struct stream){.to_send = body_n, .allowed = allowed};
     const nghttp2_data_provider body = {.source.ptr = s, .read_callback = next_bytes};
     s->id = nghttp2_submit_request(p->session, NULL, fields, 4, body_n > 0 ? &body : NULL, s);
     CHECK(s->id > 0);
@@ -160,11 +156,36 @@ static struct stream *peer_ask(struct peer *p, const char *method, const char *p
     return s;
 }
 
-static struct stream *peer_get(struct peer *p, const char *path)
+static struct stream *peer_ask(struct peer *p, const char *method, const char *path,
+                               uint64_t body_n)
 {
-    struct stream *s = peer_ask(p, "GET", path, 0);
+    return peer_begin(p, method, path, body_n, body_n);
+}
+
+static void peer_allow(struct peer *p, struct stream *s, uint64_t n)
+{
+    s->allowed += n;
+    CHECK_INT(nghttp2_session_resume_data(p->session, s->id), 0);
+    peer_send(p);
+}
+
+/* Asks, and waits for the end. */
+static struct stream *peer_do(struct peer *p, const char *method, const char *path, uint64_t body_n)
+{
+    struct stream *s = peer_ask(p, method, path, body_n);
     peer_wait(p, s);
     return s;
+}
+
+static struct stream *peer_get(struct peer *p, const char *path)
+{
+    return peer_do(p, "GET", path, 0);
+}
+
+/* What was sent before has arrived when this returns. */
+static void peer_hello(struct peer *p)
+{
+    CHECK_INT(peer_get(p, "/hello")->status, 200);
 }
 
 static void peer_reset(struct peer *p, const struct stream *s)
@@ -173,17 +194,41 @@ static void peer_reset(struct peer *p, const struct stream *s)
     peer_send(p);
 }
 
-static void check_uploaded(const struct stream *s)
+static void peer_set_window(struct peer *p, uint32_t bytes)
+{
+    const nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, bytes};
+    CHECK_INT(nghttp2_submit_settings(p->session, NGHTTP2_FLAG_NONE, &window, 1), 0);
+}
+
+/* Reads to the end of the connection: its last GOAWAY had this code. */
+static void peer_ends(struct peer *p, uint32_t code)
+{
+    while (peer_step(p)) {
+    }
+    CHECK_INT(p->goaway, code + 1);
+}
+
+/* Whether the answer to an upload tells all that was sent. */
+static void check_sum(const struct stream *s, int status)
 {
     char want[64];
     snprintf(want, sizeof want, "%llu %08x", (unsigned long long)s->to_send, s->sent_sum);
-    CHECK_INT(s->status, 201);
+    CHECK_INT(s->status, status);
     CHECK_STR(str_from(s->body), want);
 }
+
+static void wait_uploaded(struct peer *p, const struct stream *s)
+{
+    peer_wait(p, s);
+    check_sum(s, 201);
+}
+
+/* Server. */
 
 static struct http_config h2_config(void)
 {
     struct http_config config = fixture_config();
+    config.limits.drain_ms = 50;
     config.http2 = (struct http2_limits){.cleartext = true,
                                          .streams_max = STREAMS_MAX,
                                          .window_bytes = 4 << 20,
@@ -194,33 +239,59 @@ static struct http_config h2_config(void)
     return config;
 }
 
-static void start(void)
+static void start_with(struct peer *p, struct http_config config)
 {
-    fixture_start(&f, h2_config(), 4, 100);
+    fixture_start(&f, config, 4, 100);
+    peer_open(p);
+}
+
+static void start(struct peer *p)
+{
+    start_with(p, h2_config());
+}
+
+/* The client goes, whatever is under way. */
+static void leave(struct peer *p)
+{
+    nghttp2_session_del(p->session);
+    close(p->fd);
+}
+
+static void finish(struct peer *p)
+{
+    leave(p);
+    fixture_stop(&f);
 }
 
 /* Requests. */
 
 static void answers(void)
 {
+    static const struct {
+        const char *method, *path;
+        uint64_t body_n;
+        int status;
+        const char *body; /* NULL: any */
+    } cases[] = {
+        {"GET", "/hello", 0, 200, "hello"},  {"GET", "/quick", 0, 200, "quick"},
+        {"GET", "/maybe", 0, 200, "slow"},   {"GET", "/nothing", 0, 500, NULL},
+        {"GET", "/error", 0, 403, NULL},     {"GET", "/nowhere", 0, 404, NULL},
+        {"PUT", "/hello", 0, 405, NULL},     {"POST", "/hello", 5, 405, NULL},
+        {"POST", "/small", 1001, 413, NULL}, /* the route's own bound */
+        {"POST", "/drain", 100, 200, NULL},  {"GET", "/hello", 100, 413, NULL},
+    };
     struct peer p;
-    start();
-    peer_open(&p);
-    struct stream *s = peer_get(&p, "/hello");
-    CHECK_INT(s->status, 200);
-    CHECK_STR(str_from(s->body), "hello");
-    CHECK_STR(str_from(peer_get(&p, "/quick")->body), "quick");
-    CHECK_STR(str_from(peer_get(&p, "/maybe")->body), "slow");
+    start(&p);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stream *s = peer_do(&p, cases[i].method, cases[i].path, cases[i].body_n);
+        CHECK_INT(s->status, cases[i].status);
+        if (cases[i].body)
+            CHECK_STR(str_from(s->body), cases[i].body);
+    }
     CHECK(str_starts(str_from(peer_get(&p, "/about/x")->body), STR("127.0.0.1|h|127.0.0.1:")));
-    CHECK_INT(peer_get(&p, "/nothing")->status, 500);
-    CHECK_INT(peer_get(&p, "/error")->status, 403);
-    CHECK_INT(peer_get(&p, "/nowhere")->status, 404);
-    CHECK_INT(peer_ask(&p, "PUT", "/hello", 0)->over, 0);
-    peer_wait(&p, &p.streams[p.n - 1]);
-    CHECK_INT(p.streams[p.n - 1].status, 405);
-    peer_close(&p);
-    fixture_stop(&f);
-    CHECK_INT(f.done, 8);
+    check_sum(peer_do(&p, "POST", "/sum", 3000000), 200);
+    finish(&p);
+    CHECK_INT(f.done, sizeof cases / sizeof cases[0] + 2);
 }
 
 static void many_at_once(void)
@@ -228,8 +299,7 @@ static void many_at_once(void)
     static const char *const paths[] = {"/hello", "/quick", "/maybe", "/file/100000",
                                         "/file/70000?cold"};
     struct peer p;
-    start();
-    peer_open(&p);
+    start(&p);
     for (size_t i = 0; i < 60; i++)
         peer_ask(&p, "GET", paths[i % 5], 0);
     for (size_t i = 0; i < 60; i++) {
@@ -239,8 +309,7 @@ static void many_at_once(void)
     }
     CHECK_INT(p.streams[3].body_n, 100003);
     CHECK_INT(p.streams[4].body_n, 70003);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
     CHECK_INT(f.done, 60);
 }
 
@@ -260,8 +329,7 @@ static uint32_t file_sum(uint64_t n)
 static void files(void)
 {
     struct peer p;
-    start();
-    peer_open(&p);
+    start(&p);
     struct stream *s = peer_get(&p, "/file/3000000");
     CHECK_INT(s->body_n, 3000003);
     CHECK_INT(s->body_sum, file_sum(3000000));
@@ -269,60 +337,25 @@ static void files(void)
     CHECK_INT(s->body_sum, file_sum(1500000));
     s = peer_get(&p, "/file/5000?short"); /* cut off, and said so */
     CHECK_INT(s->code, NGHTTP2_INTERNAL_ERROR);
-    CHECK_INT(peer_get(&p, "/hello")->status, 200);
-    s = peer_ask(&p, "HEAD", "/file/5000", 0);
-    peer_wait(&p, s);
+    peer_hello(&p);
+    s = peer_do(&p, "HEAD", "/file/5000", 0);
     CHECK_INT(s->status, 200);
     CHECK_INT(s->body_n, 0);
-    peer_close(&p);
-    fixture_stop(&f);
-}
-
-static void small_bodies(void)
-{
-    char want[64];
-    struct peer p;
-    start();
-    peer_open(&p);
-    struct stream *s = peer_ask(&p, "POST", "/sum", 3000000);
-    peer_wait(&p, s);
-    snprintf(want, sizeof want, "3000000 %08x", s->sent_sum);
-    CHECK_STR(str_from(s->body), want);
-    s = peer_ask(&p, "POST", "/small", 1001); /* the route's own bound */
-    peer_wait(&p, s);
-    CHECK_INT(s->status, 413);
-    s = peer_ask(&p, "POST", "/hello", 5);
-    peer_wait(&p, s);
-    CHECK_INT(s->status, 405);
-    s = peer_ask(&p, "POST", "/drain", 100);
-    peer_wait(&p, s);
-    CHECK_INT(s->status, 200);
-    s = peer_ask(&p, "GET", "/hello", 100);
-    peer_wait(&p, s);
-    CHECK_INT(s->status, 413);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
 static void streams(void)
 {
     static const uint64_t sizes[] = {1, 2000, 16384, 65535, 65536, 300000, 20000000};
     struct peer p;
-    start();
-    peer_open(&p);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        struct stream *s = peer_ask(&p, "PUT", "/stream", sizes[i]);
-        peer_wait(&p, s);
-        check_uploaded(s);
-    }
+    start(&p);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        wait_uploaded(&p, peer_ask(&p, "PUT", "/stream", sizes[i]));
     for (size_t i = 0; i < 20; i++) /* at once */
         peer_ask(&p, "PUT", "/stream", 200000 + i);
-    for (size_t i = 7; i < 27; i++) {
-        peer_wait(&p, &p.streams[i]);
-        check_uploaded(&p.streams[i]);
-    }
-    peer_close(&p);
-    fixture_stop(&f);
+    for (size_t i = 7; i < 27; i++)
+        wait_uploaded(&p, &p.streams[i]);
+    finish(&p);
     CHECK_INT(f.finished, 27);
     CHECK_INT(f.aborted, 0);
     CHECK(f.cap_max > 65536); /* a fast body gets larger buffers */
@@ -331,21 +364,15 @@ static void streams(void)
 static void sinks_that_fail(void)
 {
     struct peer p;
-    struct http_config config = h2_config();
-    config.limits.drain_ms = 50;
-    fixture_start(&f, config, 4, 100);
-    peer_open(&p);
-    struct stream *s = peer_ask(&p, "PUT", "/failing", 5000000);
-    peer_wait(&p, s);
+    start(&p);
+    struct stream *s = peer_do(&p, "PUT", "/failing", 5000000);
     CHECK_INT(s->status, 507);
     CHECK(s->sent < s->to_send);
-    s = peer_ask(&p, "PUT", "/refused", 5000000);
-    peer_wait(&p, s);
+    s = peer_do(&p, "PUT", "/refused", 5000000);
     CHECK_INT(s->status, 403);
     CHECK_INT(s->code, NGHTTP2_NO_ERROR);
-    CHECK_INT(peer_get(&p, "/hello")->status, 200);
-    peer_close(&p);
-    fixture_stop(&f);
+    peer_hello(&p);
+    finish(&p);
     CHECK_INT(f.aborted, 1);
     CHECK_INT(f.answered_aborts, 1);
 }
@@ -355,26 +382,40 @@ static void sinks_that_fail(void)
 static void a_slow_sink_holds_up_its_stream_only(void)
 {
     struct peer p;
-    start();
+    start(&p);
     f.hold = true;
-    peer_open(&p);
     struct stream *s = peer_ask(&p, "PUT", "/stream", 1000000);
     /* All of the first window is held, and no more is granted. */
     while (s->sent < 65535 && peer_step(&p)) {
     }
     for (int i = 0; i < 5; i++)
-        CHECK_INT(peer_get(&p, "/hello")->status, 200);
+        peer_hello(&p);
     CHECK_INT(s->sent, 65535);
     CHECK(f.held_bytes_max <= 2 * 65536 + 4 * 16384);
-    fixture_wait_held(&f, 65535);
-    pthread_mutex_lock(&f.lock);
-    f.hold = false;
-    pthread_mutex_unlock(&f.lock);
     fixture_release(&f);
-    peer_wait(&p, s);
-    check_uploaded(s);
-    peer_close(&p);
-    fixture_stop(&f);
+    wait_uploaded(&p, s);
+    finish(&p);
+}
+
+/* What comes while the sink is busy is one buffer for it, not one for each piece. */
+static void little_pieces_are_gathered(void)
+{
+    enum { PIECES = 20, PIECE_BYTES = 500 };
+    struct peer p;
+    start(&p);
+    f.hold = true;
+    struct stream *s =
+        peer_begin(&p, "PUT", "/stream", (uint64_t)PIECES * PIECE_BYTES, PIECE_BYTES);
+    fixture_wait_held(&f, PIECE_BYTES);
+    for (int i = 2; i < PIECES; i++) {
+        peer_allow(&p, s, PIECE_BYTES);
+        peer_hello(&p);
+    }
+    CHECK_INT(f.held_n, 1);
+    fixture_release(&f);
+    peer_allow(&p, s, PIECE_BYTES);
+    wait_uploaded(&p, s);
+    finish(&p);
 }
 
 /* More uploads than the budget has room for: all of them end well, one after another. */
@@ -389,23 +430,18 @@ static void the_budget_is_shared(void)
     f.hold = true;
     for (int i = 0; i < PEERS; i++) {
         peer_open(&peers[i]);
-        CHECK_INT(peer_get(&peers[i], "/hello")->status, 200); /* the windows are known */
+        peer_hello(&peers[i]); /* the windows are known */
         for (int k = 0; k < EACH; k++)
             peer_ask(&peers[i], "PUT", "/stream", 400000);
     }
     while (fixture_hits(&f, LIMIT_RECEIVE_PAUSE) == 0)
         sched_yield();
-    pthread_mutex_lock(&f.lock);
-    f.hold = false;
-    pthread_mutex_unlock(&f.lock);
     fixture_release(&f);
     for (int i = 0; i < PEERS; i++)
-        for (int k = 0; k < EACH; k++) {
-            peer_wait(&peers[i], &peers[i].streams[k + 1]);
-            check_uploaded(&peers[i].streams[k + 1]);
-        }
+        for (int k = 0; k < EACH; k++)
+            wait_uploaded(&peers[i], &peers[i].streams[k + 1]);
     for (int i = 0; i < PEERS; i++)
-        peer_close(&peers[i]);
+        leave(&peers[i]);
     fixture_stop(&f);
     CHECK(f.held_bytes_max <= 1 << 20);
     CHECK_INT(f.finished, PEERS * EACH);
@@ -416,43 +452,38 @@ static void the_budget_is_shared(void)
 static void resets_while_a_worker_has_it(void)
 {
     struct peer p;
-    start();
-    peer_open(&p);
+    start(&p);
     struct stream *s = peer_ask(&p, "GET", "/gate", 0);
     gate_wait_arrived(&f.gate, 1);
     peer_reset(&p, s);
-    CHECK_INT(peer_get(&p, "/hello")->status, 200); /* so the reset has arrived */
+    peer_hello(&p);
     gate_open(&f.gate, 1);
     fixture_wait(&f, &f.done, 2);
     CHECK_INT(f.done_status, 0);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
 static void resets_while_the_sink_has_it(void)
 {
     struct peer p;
-    start();
+    start(&p);
     f.hold = true;
-    peer_open(&p);
     struct stream *s = peer_ask(&p, "PUT", "/stream", 500000);
     fixture_wait_held(&f, 1);
     peer_reset(&p, s);
-    CHECK_INT(peer_get(&p, "/hello")->status, 200);
+    peer_hello(&p);
     while (fixture_release_next(&f, 1)) {
     }
     fixture_wait(&f, &f.aborted, 1);
     CHECK_INT(f.answered_aborts, 0);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
 static void connections_end_at_any_time(void)
 {
     struct peer p;
-    start();
+    start(&p);
     f.hold = true;
-    peer_open(&p);
     peer_ask(&p, "PUT", "/stream", 500000);
     peer_ask(&p, "GET", "/gate", 0);
     peer_ask(&p, "GET", "/file/5000000", 0);
@@ -460,7 +491,7 @@ static void connections_end_at_any_time(void)
     peer_ask(&p, "POST", "/sum", 1000000);
     fixture_wait_held(&f, 1);
     gate_wait_arrived(&f.gate, 1);
-    peer_close(&p);
+    leave(&p);
     fixture_wait(&f, &f.done, 3); /* of the five, those that nothing holds */
     gate_open(&f.gate, 1);
     while (fixture_release_next(&f, 1)) {
@@ -477,22 +508,19 @@ static void requests_that_were_reset_still_count(void)
     struct peer p;
     struct http_config config = h2_config();
     config.http2.streams_max = 3;
-    fixture_start(&f, config, 4, 100);
-    peer_open(&p);
-    CHECK_INT(peer_get(&p, "/hello")->status, 200); /* the client knows the bound from here on */
+    start_with(&p, config);
+    peer_hello(&p); /* the client knows the bound from here on */
     for (int i = 0; i < 3; i++)
         peer_ask(&p, "GET", "/gate", 0);
     gate_wait_arrived(&f.gate, 3);
     for (size_t i = 1; i < 4; i++)
         peer_reset(&p, &p.streams[i]);
-    struct stream *s = peer_get(&p, "/hello");
-    CHECK_INT(s->code, NGHTTP2_REFUSED_STREAM);
+    CHECK_INT(peer_get(&p, "/hello")->code, NGHTTP2_REFUSED_STREAM);
     CHECK_INT(fixture_hits(&f, LIMIT_HTTP2_STREAMS), 1);
     gate_open(&f.gate, 3);
     fixture_wait(&f, &f.done, 4);
-    CHECK_INT(peer_get(&p, "/hello")->status, 200);
-    peer_close(&p);
-    fixture_stop(&f);
+    peer_hello(&p);
+    finish(&p);
 }
 
 static void rapid_resets_end_the_connection(void)
@@ -500,79 +528,51 @@ static void rapid_resets_end_the_connection(void)
     struct peer p;
     struct http_config config = h2_config();
     config.http2.resets_max = 10;
-    fixture_start(&f, config, 4, 100);
-    peer_open(&p);
+    start_with(&p, config);
     for (int i = 0; i < 20; i++)
         peer_reset(&p, peer_ask(&p, "GET", "/hello", 0));
-    while (peer_step(&p)) {
-    }
-    CHECK_INT(p.goaway, NGHTTP2_ENHANCE_YOUR_CALM + 1);
+    peer_ends(&p, NGHTTP2_ENHANCE_YOUR_CALM);
     CHECK_INT(fixture_hits(&f, LIMIT_HTTP2_RESETS), 1);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
+}
+
+static struct http_config impatient(unsigned body_ms, uint64_t bytes_per_second)
+{
+    struct http_config config = h2_config();
+    config.limits.body_ms = body_ms;
+    config.limits.body_bytes_per_second_min = bytes_per_second;
+    return config;
 }
 
 static void slow_bodies_are_408(void)
 {
     struct peer p;
-    struct http_config config = h2_config();
-    config.limits.body_ms = 100;
-    config.limits.body_bytes_per_second_min = 1 << 20;
-    config.limits.drain_ms = 50;
-    fixture_start(&f, config, 4, 100);
-    peer_open(&p);
+    start_with(&p, impatient(100, 1 << 20));
     /* The client sends a first window, and then waits for more window as it never reads. */
     struct stream *sink = peer_ask(&p, "PUT", "/stream", 1000000);
     fixture_wait(&f, &f.aborted, 1);
     CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 1);
     peer_wait(&p, sink);
     CHECK_INT(sink->status, 408);
-    peer_close(&p);
-    fixture_stop(&f);
-}
-
-/* A request whose body never comes. */
-static ssize_t no_bytes(nghttp2_session *session, int32_t id, uint8_t *to, size_t max,
-                        uint32_t *flags, nghttp2_data_source *source, void *user)
-{
-    return NGHTTP2_ERR_DEFERRED;
-}
-
-static struct stream *peer_ask_late(struct peer *p)
-{
-    const nghttp2_nv fields[] = {field(":method", "POST"), field(":scheme", "http"),
-                                 field(":authority", "h"), field(":path", "/sum")};
-    const nghttp2_data_provider body = {.read_callback = no_bytes};
-    struct stream *s = &p->streams[p->n++];
-    s->id = nghttp2_submit_request(p->session, NULL, fields, 4, &body, s);
-    return s;
+    finish(&p);
 }
 
 static void a_held_body_is_not_late(void)
 {
     struct peer p;
-    struct http_config config = h2_config();
-    config.limits.body_ms = 300;
-    config.limits.drain_ms = 50;
-    config.limits.body_bytes_per_second_min = 1000;
-    fixture_start(&f, config, 4, 100);
+    start_with(&p, impatient(300, 1000));
     f.hold = true;
-    peer_open(&p);
     struct stream *s = peer_ask(&p, "PUT", "/stream", 300000);
-    fixture_wait_held(&f, 65535);
+    fixture_wait_held(&f, 1);
     /* Turns of the timer: this one, whose body stays out, is late after two of them. */
-    peer_wait(&p, peer_ask_late(&p));
-    CHECK_INT(p.streams[1].status, 408);
-    CHECK_INT(p.streams[1].sent, 0);
-    pthread_mutex_lock(&f.lock);
-    f.hold = false;
-    pthread_mutex_unlock(&f.lock);
+    struct stream *late = peer_begin(&p, "POST", "/sum", 1, 0);
+    peer_wait(&p, late);
+    CHECK_INT(late->status, 408);
+    CHECK_INT(late->sent, 0);
     fixture_release(&f);
-    peer_wait(&p, s);
-    check_uploaded(s);
+    wait_uploaded(&p, s);
     CHECK_INT(fixture_hits(&f, LIMIT_BODY_RATE), 1);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
 static void a_window_that_stays_shut_is_given_up(void)
@@ -580,16 +580,13 @@ static void a_window_that_stays_shut_is_given_up(void)
     struct peer p;
     struct http_config config = h2_config();
     config.limits.send_ms = 100;
-    fixture_start(&f, config, 4, 100);
-    peer_open(&p);
-    const nghttp2_settings_entry shut = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
-    CHECK_INT(nghttp2_submit_settings(p.session, NGHTTP2_FLAG_NONE, &shut, 1), 0);
+    start_with(&p, config);
+    peer_set_window(&p, 0);
     struct stream *s = peer_get(&p, "/file/10000");
     CHECK_INT(s->status, 200);
     CHECK_INT(s->code, NGHTTP2_CANCEL);
     CHECK_INT(fixture_hits(&f, LIMIT_SEND_TIME), 1);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
 static void a_client_that_does_not_read_is_given_up(void)
@@ -597,16 +594,13 @@ static void a_client_that_does_not_read_is_given_up(void)
     struct peer p;
     struct http_config config = h2_config();
     config.limits.send_ms = 100;
-    fixture_start(&f, config, 4, 100);
-    peer_open(&p);
+    start_with(&p, config);
     CHECK_INT(nghttp2_session_set_local_window_size(p.session, NGHTTP2_FLAG_NONE, 0, 1 << 30), 0);
-    const nghttp2_settings_entry wide = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
-    CHECK_INT(nghttp2_submit_settings(p.session, NGHTTP2_FLAG_NONE, &wide, 1), 0);
+    peer_set_window(&p, 1 << 30);
     peer_ask(&p, "GET", "/file/30000000", 0);
     fixture_wait(&f, &f.done, 1); /* nothing is read here */
     CHECK_INT(fixture_hits(&f, LIMIT_SEND_TIME), 1);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
 /* Ends. */
@@ -621,8 +615,7 @@ static void drains(void)
 {
     pthread_t thread;
     struct peer p;
-    start();
-    peer_open(&p);
+    start(&p);
     struct stream *s = peer_ask(&p, "GET", "/gate", 0);
     gate_wait_arrived(&f.gate, 1);
     pthread_create(&thread, NULL, stop, NULL);
@@ -632,11 +625,9 @@ static void drains(void)
     gate_open(&f.gate, 1);
     peer_wait(&p, s);
     CHECK_INT(s->status, 200);
-    while (peer_step(&p)) {
-    }
+    peer_ends(&p, NGHTTP2_NO_ERROR);
     pthread_join(thread, NULL);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
 static void idle_connections_end(void)
@@ -644,38 +635,30 @@ static void idle_connections_end(void)
     struct peer p;
     struct http_config config = h2_config();
     config.limits.idle_ms = 300;
-    fixture_start(&f, config, 4, 100);
-    peer_open(&p);
-    CHECK_INT(peer_get(&p, "/hello")->status, 200);
-    while (peer_step(&p)) {
-    }
-    CHECK_INT(p.goaway, NGHTTP2_NO_ERROR + 1);
-    peer_close(&p);
-    fixture_stop(&f);
+    start_with(&p, config);
+    peer_hello(&p);
+    peer_ends(&p, NGHTTP2_NO_ERROR);
+    finish(&p);
 }
 
 static void shutdown_without_grace(void)
 {
     struct peer p;
-    start();
+    start(&p);
     f.hold = true;
-    peer_open(&p);
     peer_ask(&p, "PUT", "/stream", 500000);
     peer_ask(&p, "GET", "/file/9000000", 0);
     fixture_wait_held(&f, 1);
-    pthread_mutex_lock(&f.lock);
-    f.hold = false;
-    pthread_mutex_unlock(&f.lock);
     fixture_release(&f);
     http_server_drain(f.server, 0);
     CHECK_INT(f.finished + f.aborted, 1);
-    peer_close(&p);
-    fixture_stop(&f);
+    finish(&p);
 }
 
-TESTS({"answers", answers}, {"many at once", many_at_once}, {"files", files},
-      {"small bodies", small_bodies}, {"streams", streams}, {"sinks that fail", sinks_that_fail},
+TESTS({"answers", answers}, {"many at once", many_at_once}, {"files", files}, {"streams", streams},
+      {"sinks that fail", sinks_that_fail},
       {"a slow sink holds up its stream only", a_slow_sink_holds_up_its_stream_only},
+      {"little pieces are gathered", little_pieces_are_gathered},
       {"the budget is shared", the_budget_is_shared},
       {"resets while a worker has it", resets_while_a_worker_has_it},
       {"resets while the sink has it", resets_while_the_sink_has_it},

@@ -3,9 +3,10 @@
  * Why it cannot deadlock and why nobody starves:
  *
  * - A stream's buffer is taken only when its socket is about to be read, is filled with what is
- *   there, and is pushed to the sink at once, or put back when nothing was there. So a buffer that
- *   is out is always held by a sink whose workers are busy with it; it never waits for a client,
- * and it always comes home.
+ *   there, and is pushed to the sink at once, or put back when nothing was there. HTTP/2 fills it
+ *   further while the sink has others of the same body, and pushes it when they are home. So a
+ *   buffer that is out waits for a sink whose workers are busy, never for a client, and it always
+ *   comes home.
  * - Therefore everyone who waits for budget gets it, without any reserve: waiters stand in one
  *   queue for all reactors, first come first served, and nobody passes it while it is not empty.
  * The largest buffer is smaller than the least budget.

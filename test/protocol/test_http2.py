@@ -201,6 +201,20 @@ def test_the_window_grows(alive):
     assert max(grants) > 65535, grants
 
 
+def test_frames_as_large_as_we_take(alive):
+    """A head and a body of one frame each, four times as large as without being asked."""
+    body = randbytes(65_535, 1)
+    many = [(f"x-{i}", "y" * 15_000) for i in range(4)]
+    with H2(alive.address) as conn:
+        conn.until(lambda: any(f.type == h2.SETTINGS and f.flags & h2.ACK for f in conn.seen))
+        said = next(f.payload for f in conn.seen if f.type == h2.SETTINGS)
+        assert struct.pack(">HI", h2.MAX_FRAME_SIZE, 65_536) in said
+        head = fields("POST", f"/v2/two/wide/blobs/uploads/?digest={digest(body)}", many)
+        number = conn.open(head, end=False)
+        conn.send(h2.frame(h2.DATA, h2.END_STREAM, number, body))
+        assert conn.wait(number).status == 201
+
+
 def test_manifest_and_delete(alive):
     with H2(alive.address) as conn:
         config = b"{}"
