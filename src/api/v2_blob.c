@@ -19,8 +19,7 @@ static enum err open_content(struct request *req, const struct v2_call *call,
         return content_check(registry, call->conn, blob);
     if (blob->size_bytes <= CONTENT_BYTES_MAX) /* leaves with the head in one write */
         return content_load(registry, call->conn, blob, req->arena, &entity->memory);
-    return db_may_block(call->conn) ? blob_open(registry->store, blob, &entity->file)
-                                    : ERR_WOULD_BLOCK;
+    return blob_serve(registry->store, call->conn, blob, &entity->file);
 }
 
 /* A push counts on HEAD 200: the manifest that is sent next names the blob. Whoever asks may be

@@ -33,7 +33,7 @@ struct cache {
     enum cache_label label;
     unsigned shard_n;
     size_t slot_n; /* a power of two; of each shard */
-    size_t shard_bytes_max;
+    size_t shard_bytes_max, shard_entries_max;
     struct cache_shard *shards;
 };
 
@@ -50,8 +50,11 @@ struct cache_value *cache_value_new(size_t n, uint64_t until)
 
 void cache_value_unref(struct cache_value *v)
 {
-    if (v && atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) == 1)
-        free(v);
+    if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    if (v->end)
+        v->end(v->bytes);
+    free(v);
 }
 
 void cache_value_end(struct cache_value **v)
@@ -68,6 +71,7 @@ struct cache *cache_new(enum cache_label label, size_t bytes_max, unsigned shard
     c->label = label;
     c->shard_n = shard_n;
     c->shard_bytes_max = bytes_max / shard_n;
+    c->shard_entries_max = SIZE_MAX;
     c->slot_n = 1;
     while (c->slot_n * BYTES_PER_SLOT < c->shard_bytes_max)
         c->slot_n *= 2;
@@ -82,6 +86,11 @@ struct cache *cache_new(enum cache_label label, size_t bytes_max, unsigned shard
         pthread_mutex_init(&s->lock, NULL);
     }
     return c;
+}
+
+void cache_limit_entries(struct cache *c, size_t entries_max)
+{
+    c->shard_entries_max = entries_max > c->shard_n ? entries_max / c->shard_n : 1;
 }
 
 static size_t cost(const struct cache_entry *e)
@@ -124,14 +133,22 @@ static void count_entry(const struct cache *c, struct cache_shard *s, const stru
     metric_move_at(METRIC_CACHE_ENTRIES, c->label, sign);
 }
 
-static void drop(const struct cache *c, struct cache_shard *s, struct cache_entry **link)
+/* The value, which is the caller's now. */
+static struct cache_value *take(const struct cache *c, struct cache_shard *s,
+                                struct cache_entry **link)
 {
     struct cache_entry *e = *link;
+    struct cache_value *v = e->value;
     *link = e->next;
     unlink_entry(s, e);
     count_entry(c, s, e, -1);
-    cache_value_unref(e->value);
     free(e);
+    return v;
+}
+
+static void drop(const struct cache *c, struct cache_shard *s, struct cache_entry **link)
+{
+    cache_value_unref(take(c, s, link));
 }
 
 static void drop_oldest(const struct cache *c, struct cache_shard *s)
@@ -168,19 +185,20 @@ static struct cache_shard *shard_of(const struct cache *c, uint64_t hash)
 
 struct cache_value *cache_get(struct cache *c, str key, uint64_t now)
 {
-    struct cache_value *ret = NULL;
+    struct cache_value *ret = NULL, *ended = NULL;
     uint64_t hash = siphash(key);
     struct cache_shard *s = shard_of(c, hash);
     pthread_mutex_lock(&s->lock);
     struct cache_entry **link = find(c, s, hash, key), *e = *link;
     if (e && now >= e->value->until) {
-        drop(c, s, link);
+        ended = take(c, s, link);
     } else if (e) {
         e->used = true;
         ret = e->value;
         atomic_fetch_add_explicit(&ret->refs, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&s->lock);
+    cache_value_unref(ended);
     metric_add_at(ret ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES, c->label, 1);
     return ret;
 }
@@ -203,7 +221,7 @@ void cache_put(struct cache *c, str key, struct cache_value *v)
     struct cache_entry **link = find(c, s, e->hash, key);
     if (*link)
         drop(c, s, link);
-    while (s->bytes + cost(e) > c->shard_bytes_max) {
+    while (s->bytes + cost(e) > c->shard_bytes_max || s->entries >= c->shard_entries_max) {
         metric_add_at(METRIC_CACHE_EVICTIONS, c->label, 1);
         drop_oldest(c, s);
     }
@@ -212,6 +230,40 @@ void cache_put(struct cache *c, str key, struct cache_value *v)
     link_newest(s, e);
     count_entry(c, s, e, 1);
     pthread_mutex_unlock(&s->lock);
+}
+
+void cache_remove(struct cache *c, str key)
+{
+    uint64_t hash = siphash(key);
+    struct cache_shard *s = shard_of(c, hash);
+    pthread_mutex_lock(&s->lock);
+    struct cache_entry **link = find(c, s, hash, key);
+    struct cache_value *v = *link ? take(c, s, link) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    cache_value_unref(v); /* its end may take long: not while others want the lock */
+}
+
+/* The first value of the shard that has ended, and is the caller's now; NULL: none. */
+static struct cache_value *take_ended(const struct cache *c, struct cache_shard *s, uint64_t now)
+{
+    struct cache_entry *e = s->oldest;
+    while (e && now < e->value->until)
+        e = e->newer;
+    return e ? take(c, s, find(c, s, e->hash, str_make(e->key, e->key_n))) : NULL;
+}
+
+void cache_expire(struct cache *c, uint64_t now)
+{
+    for (unsigned i = 0; i < c->shard_n; i++) {
+        struct cache_shard *s = &c->shards[i];
+        struct cache_value *v;
+        do {
+            pthread_mutex_lock(&s->lock);
+            v = take_ended(c, s, now);
+            pthread_mutex_unlock(&s->lock);
+            cache_value_unref(v);
+        } while (v);
+    }
 }
 
 size_t cache_count(struct cache *c)

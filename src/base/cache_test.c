@@ -76,6 +76,68 @@ static void stays_below_its_bound(void)
     CHECK_INT(metric_value_at(METRIC_CACHE_BYTES, CACHE_TOKENS), before);
 }
 
+static void stays_below_a_number_of_entries(void)
+{
+    struct cache *c = cache_new(CACHE_TOKENS, 65536, 4);
+    cache_limit_entries(c, 8);
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", i);
+        put(c, key, CACHE_FOREVER, STR("x"));
+        CHECK(has(c, key));
+    }
+    CHECK(cache_count(c) > 1 && cache_count(c) <= 8);
+    cache_free(c);
+}
+
+static unsigned ended;
+
+static void end_one(void *bytes)
+{
+    ended += (unsigned char)*(char *)bytes;
+}
+
+static void put_ending(struct cache *c, const char *key, uint64_t until)
+{
+    struct cache_value *v = cache_value_new(1, until);
+    v->bytes[0] = 1;
+    v->end = end_one;
+    cache_put(c, str_from(key), v);
+}
+
+static void ends_what_is_removed_or_over(void)
+{
+    struct cache *c = cache_new(CACHE_TOKENS, 65536, 2);
+    ended = 0;
+    put_ending(c, "a", 10);
+    put_ending(c, "b", 20);
+    put_ending(c, "c", 30);
+    put_ending(c, "d", CACHE_FOREVER);
+    struct cache_value *mine = cache_get(c, STR("d"), 0);
+    cache_remove(c, STR("none"));
+    cache_expire(c, 9);
+    CHECK_INT(cache_count(c), 4);
+    cache_expire(c, 20);
+    CHECK_INT(ended, 2);
+    CHECK(!has(c, "a") && !has(c, "b") && has(c, "c"));
+    cache_remove(c, STR("c"));
+    CHECK_INT(ended, 3);
+    CHECK(!has(c, "c"));
+    cache_expire(c, CACHE_FOREVER);
+    CHECK_INT(cache_count(c), 0);
+    CHECK_INT(ended, 3); /* somebody has it still */
+    cache_value_unref(mine);
+    CHECK_INT(ended, 4);
+    put_ending(c, "e", 10);
+    CHECK(!cache_get(c, STR("e"), 10));
+    CHECK_INT(ended, 5);
+    put_ending(c, "f", 10);
+    put_ending(c, "f", 10);
+    CHECK_INT(ended, 6);
+    cache_free(c);
+    CHECK_INT(ended, 7);
+}
+
 static void counts(void)
 {
     int64_t hits = metric_value_at(METRIC_CACHE_HITS, CACHE_ROWS);
@@ -127,5 +189,7 @@ static void serves_many_threads(void)
 
 TESTS({"keeps_until_expiry", keeps_until_expiry},
       {"replaces_and_leaves_readers_theirs", replaces_and_leaves_readers_theirs},
-      {"stays_below_its_bound", stays_below_its_bound}, {"counts", counts},
+      {"stays_below_its_bound", stays_below_its_bound},
+      {"stays_below_a_number_of_entries", stays_below_a_number_of_entries},
+      {"ends_what_is_removed_or_over", ends_what_is_removed_or_over}, {"counts", counts},
       {"serves_many_threads", serves_many_threads});

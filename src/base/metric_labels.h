@@ -62,7 +62,8 @@
     X(CACHE_PASSWORDS, "passwords", "passwords that were right") \
     X(CACHE_TOKENS, "tokens", "tokens whose signature held")     \
     X(CACHE_ROWS, "rows", "answers of the database")             \
-    X(CACHE_CONTENT, "content", "bytes of small blobs")
+    X(CACHE_CONTENT, "content", "bytes of small blobs")          \
+    X(CACHE_FILES, "files", "open files of larger blobs")
 
 #define METRIC_LIST_OUTCOME(X)        \
     X(OUTCOME_OK, "ok", "to its end") \

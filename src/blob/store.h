@@ -37,6 +37,15 @@ void store_set_reserve(struct store *s, uint64_t reserve_bytes);
  * grow. */
 NODISCARD enum err store_check_reserve(struct store *s);
 
+/* Files that were opened to be served are kept open for STORE_KEPT_MS, then opened anew: a file
+ * that somebody else removed or cut is noticed that late, and its space is free that late. One that
+ * this store unlinks or moves away is let go of at once. At most files_max at a time, fewer while
+ * the process is short of descriptors. 0 (at first): none. Before other threads use the store. */
+enum { STORE_KEPT_MS = 10000 };
+void store_keep_open(struct store *s, size_t files_max);
+/* Closes those whose time is over; somebody must call it now and then. */
+void store_close_kept(struct store *s);
+
 /* The file system the store is on; zeroes when it does not say. Any thread. */
 struct store_space {
     uint64_t size_bytes, free_bytes, reserve_bytes;
@@ -84,6 +93,11 @@ NODISCARD enum err store_upload_stat(struct store *s, str uuid, uint64_t *size_b
  * size_bytes. */
 NODISCARD enum err store_blob_open(struct store *s, str key, uint64_t size_bytes,
                                    struct file **ret);
+/* The same for who serves it: the file is kept open for the next who ask. */
+NODISCARD enum err store_blob_open_kept(struct store *s, str key, uint64_t size_bytes,
+                                        struct file **ret);
+/* A reference to the file if it is kept open, else NULL. Never blocks: any thread. */
+struct file *store_blob_find_kept(struct store *s, str key, uint64_t size_bytes);
 /* Reads a whole small blob into `p`, which has room for size_bytes + 1. Errors as above. */
 NODISCARD enum err store_blob_read(struct store *s, str key, uint64_t size_bytes, void *p);
 /* Removes a blob's file. Missing is fine. */

@@ -195,6 +195,7 @@ void store_close(struct store *s)
     if (s->uploads.fd >= 0)
         directory_release(&s->uploads);
     fd_cleanup(&s->dir_fd);
+    cache_free(s->kept);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -237,15 +238,31 @@ struct store_space store_space(const struct store *s)
     return space;
 }
 
-enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct file **ret)
+enum err store_file_open(struct store *s, str key, int *ret)
 {
     char name[STORE_KEY_LEN + 1];
     unsigned shard;
-    struct stat st;
     if (!store_key_name(key, name, &shard))
         return ERR_NOT_FOUND;
-    FD_CLEANUP int fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || fstat(fd, &st) != 0)
+    int fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && s->kept && (errno == EMFILE || errno == ENFILE)) {
+        cache_expire(s->kept, CACHE_FOREVER);
+        fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    if (fd < 0)
+        return err_from_errno(errno);
+    *ret = fd;
+    return OK;
+}
+
+enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct file **ret)
+{
+    struct stat st;
+    FD_CLEANUP int fd = -1;
+    enum err e = store_file_open(s, key, &fd);
+    if (e)
+        return e;
+    if (fstat(fd, &st) != 0)
         return err_from_errno(errno);
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size_bytes)
         return ERR_IO;
@@ -255,13 +272,10 @@ enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct f
 
 enum err store_blob_read(struct store *s, str key, uint64_t size_bytes, void *p)
 {
-    char name[STORE_KEY_LEN + 1];
-    unsigned shard;
-    if (!store_key_name(key, name, &shard))
-        return ERR_NOT_FOUND;
-    FD_CLEANUP int fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return err_from_errno(errno);
+    FD_CLEANUP int fd = -1;
+    enum err e = store_file_open(s, key, &fd);
+    if (e)
+        return e;
     /* Asking for one byte more tells a file that is too long without a stat. */
     ssize_t n;
     do {
@@ -280,6 +294,7 @@ enum err store_blob_unlink(struct store *s, str key)
         return ERR_NOT_FOUND;
     if (unlinkat(s->shards[shard].fd, name, 0) != 0 && errno != ENOENT)
         return store_failed(s, "unlink", errno);
+    store_kept_forget(s, key);
     return OK;
 }
 

@@ -5,6 +5,7 @@
  * one; that directory is not synced then, as a leftover name leads to bytes nobody asks for. */
 #pragma once
 
+#include "base/cache.h"
 #include "base/hex.h"
 #include "blob/store.h"
 
@@ -75,6 +76,7 @@ struct store {
     unsigned shard_n;    /* initialised */
     uint8_t shard_first; /* of this process: where the first blob goes */
     atomic_uint published;
+    struct cache *kept;   /* open files of blobs by key; NULL: none are kept */
     pthread_mutex_t lock; /* guards what follows */
     enum err condition;   /* store_condition */
     char failure[128];
@@ -86,6 +88,12 @@ enum err store_failed(struct store *s, const char *what, int errnum);
 enum err store_directory_failed(struct store *s, const struct directory *d, enum err e);
 /* Notes that something was made durable. */
 void store_works(struct store *s);
+
+/* Opens a blob's file by name. */
+NODISCARD enum err store_file_open(struct store *s, str key, int *ret);
+
+/* store_kept.c: nobody is given the open file of this key any more. */
+void store_kept_forget(struct store *s, str key);
 
 /* store_open with other system calls. */
 NODISCARD enum err store_open_with(struct store **ret, str dir, const struct store_sys *sys,

@@ -78,6 +78,7 @@ enum err store_blob_quarantine(struct store *s, str key)
     unsigned failures = directory_failures(from);
     if (s->sys->renameat(from->fd, name, to, name) != 0)
         return errno == ENOENT ? OK : err_from_errno(errno);
+    store_kept_forget(s, key);
     if (s->sys->fsync(to) != 0)
         return err_from_errno(errno);
     e = directory_sync(from, s->sys, failures);

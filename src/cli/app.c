@@ -3,14 +3,28 @@
 #include "base/cpus.h"
 #include "cli/data_dir.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { CONTENT_SHARDS = 16 };
+enum {
+    CONTENT_SHARDS = 16,
+    FILES_KEPT_MAX = 1024,
+    FILES_KEPT_PART = 16, /* of the descriptors there are: the others are connections' */
+};
 
 unsigned app_workers_n(const struct conf *conf)
 {
     unsigned cpus = cpus_usable(), automatic = cpus > 4 ? 4 * cpus : 16;
     return conf->threads_workers ? (unsigned)conf->threads_workers : automatic;
+}
+
+static size_t files_kept(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    rlim_t part = limit.rlim_cur / FILES_KEPT_PART;
+    return part < FILES_KEPT_MAX ? part : FILES_KEPT_MAX;
 }
 
 static enum err open_auth(struct app *app)
@@ -48,6 +62,8 @@ enum err app_open(struct app *app, const struct conf *conf, unsigned readers_n, 
         e = db_remember(app->db, conf->cache_memory_bytes / 2);
     if (!e && conf->cache_memory_bytes)
         registry->content = cache_new(CACHE_CONTENT, conf->cache_memory_bytes / 2, CONTENT_SHARDS);
+    if (!e && conf->cache_memory_bytes)
+        store_keep_open(registry->store, files_kept());
     if (!e)
         store_set_reserve(registry->store, conf->storage_reserve_bytes);
     registry->db = app->db;

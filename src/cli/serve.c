@@ -276,9 +276,9 @@ static uint64_t chore_wait(const struct chore *c, uint64_t now_ms, uint64_t most
     return c->every_ms && wait_ms < most_ms ? wait_ms : most_ms;
 }
 
-/* SIGTERM or SIGINT end the wait, SIGHUP asks for a reload. Certificates and memory are looked
- * after in the meantime, and the service manager gets its signs of life as long as all reactors
- * give theirs. */
+/* SIGTERM or SIGINT end the wait, SIGHUP asks for a reload. Certificates, memory and open files are
+ * looked after in the meantime, and the service manager gets its signs of life as long as all
+ * reactors give theirs. */
 static void wait_for_end(struct serving *s, const sigset_t *signals)
 {
     struct chore tls = {.every_ms = s->tls.tls ? SERVE_TLS_TICK_S * 1000 : 0},
@@ -288,8 +288,10 @@ static void wait_for_end(struct serving *s, const sigset_t *signals)
         uint64_t now_ms = clock_mono_ms();
         if (chore_due(&tls, now_ms))
             serve_tls_tick(&s->tls);
-        if (chore_due(&memory, now_ms))
+        if (chore_due(&memory, now_ms)) {
+            store_close_kept(s->app.registry.store);
             memory_give_back();
+        }
         if (chore_due(&watchdog, now_ms) && http_server_alive(s->server))
             notify_alive(&s->notify);
         uint64_t wait_ms = chore_wait(&tls, now_ms, chore_wait(&watchdog, now_ms, MEMORY_MS));

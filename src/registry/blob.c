@@ -42,6 +42,19 @@ enum err blob_open(struct store *store, const struct blob *blob, struct file **r
     return as_unknown(store_blob_open(store, key, blob->size_bytes, ret));
 }
 
+enum err blob_serve(struct store *store, const struct db_conn *conn, const struct blob *blob,
+                    struct file **ret)
+{
+    str key = str_make(blob->store_key, STORE_KEY_LEN);
+    if (db_may_block(conn))
+        return as_unknown(store_blob_open_kept(store, key, blob->size_bytes, ret));
+    struct file *kept = store_blob_find_kept(store, key, blob->size_bytes);
+    if (!kept)
+        return ERR_WOULD_BLOCK;
+    *ret = kept;
+    return OK;
+}
+
 enum err blob_load(struct store *store, const struct blob *blob, struct arena *a, str *ret)
 {
     str key = str_make(blob->store_key, STORE_KEY_LEN);

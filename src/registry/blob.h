@@ -25,6 +25,10 @@ NODISCARD enum err blob_find(struct db_conn *conn, const struct digest *digest, 
  * never pushed, so that the next push repairs it. */
 NODISCARD enum err blob_open(struct store *store, const struct blob *blob, struct file **ret);
 
+/* The same for who serves it: ERR_WOULD_BLOCK on a reactor when the file is not open already. */
+NODISCARD enum err blob_serve(struct store *store, const struct db_conn *conn,
+                              const struct blob *blob, struct file **ret);
+
 /* Reads all bytes of a small blob into the arena. Errors as above. */
 NODISCARD enum err blob_load(struct store *store, const struct blob *blob, struct arena *a,
                              str *ret);

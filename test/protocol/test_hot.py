@@ -2,6 +2,7 @@
 show the change at once."""
 
 import json
+import os
 import sqlite3
 import threading
 
@@ -10,6 +11,8 @@ import pytest
 from lib.metrics import Snapshot
 from lib.oci import CONFIG, IMAGE, Client, basic, descriptor, dump, randbytes
 from lib.server import run
+
+SMALL, LARGE = 5000, 100_000  # kept in memory; sent from a file that is kept open
 
 SETTINGS = {"metrics.listen": "127.0.0.1:0", "scrub.rate": "0B", "gc.interval": "24h",
             "threads.reactors": "1"}
@@ -61,6 +64,19 @@ def warm(client, *targets, headers=(), status=200):
             answers.append(client.request(method, target, headers=headers))
             assert answers[-1].status == status, (method, target, answers[-1])
     return answers[2::3]
+
+
+def open_files(server):
+    """Names of the blobs' files that the server has open, also of those that are gone."""
+    folder, found = f"/proc/{server.process.pid}/fd", []
+    for fd in os.listdir(folder):
+        try:
+            target = os.readlink(f"{folder}/{fd}")
+        except FileNotFoundError:
+            continue
+        if target.startswith(str(server.data / "blobs")) and len(target.split("/")[-1]) > 2:
+            found.append(target.split("/")[-1])
+    return found
 
 
 # ---- what is answered
@@ -115,24 +131,57 @@ def test_passwords_too(quiet, alive):
     client.close()
 
 
-def test_large_blobs_and_unknown_things_are_for_workers(alive, admin):
-    data = randbytes(100_000, "large")
-    name = admin.push("hot/large", data)
+def test_large_blobs_too(alive, quiet, admin):
+    data = randbytes(LARGE, "large")
+    target = f"/v2/hot/large/blobs/{admin.push('hot/large', data)}"
+    warm(admin, target)
+    before = open_files(alive)
+    with quiet:
+        assert admin.get(target).body == data
+        assert admin.head(target).header("content-length") == str(LARGE)
+        part = admin.get(target, headers=[("Range", "bytes=70000-70009")])
+        assert part.status == 206 and part.body == data[70000:70010]
+        assert admin.get(target, headers=[("Range", f"bytes={LARGE}-")]).status == 416
+        name = target.split("/")[-1]
+        assert admin.get(target, headers=[("If-None-Match", f'"{name}"')]).status == 304
+    after = open_files(alive)
+    assert set(after) <= set(before) and len(after) == len(set(after)) > 0
+
+
+def test_open_files_are_bounded(berth):
+    server = berth(SETTINGS, start=False)
+    command = server.command()
+    server.command = lambda: ["prlimit", "--nofile=640:640", *command]
+    server.start()
+    client = Client(server)
+    targets = [f"/v2/hot/many/blobs/{client.push('hot/many', randbytes(LARGE, str(i)))}"
+               for i in range(60)]
+    for i, target in enumerate(targets):
+        assert client.get(target).body == randbytes(LARGE, str(i))
+    assert 10 < len(open_files(server)) <= 640 // 16
+    for target in targets:
+        assert client.get(target).status == 200
+    assert len(open_files(server)) <= 640 // 16
+
+
+def test_unknown_things_are_for_workers(alive, admin):
     before = Quiet(alive).handled()
     for _ in range(3):
-        assert admin.blob("hot/large", name).body == data
         assert admin.manifest("hot/large", "nothing").status == 404
-    assert Quiet(alive).handled() >= before + 6
+    assert Quiet(alive).handled() >= before + 3
 
 
 def test_can_be_off(berth):
     server = berth({**SETTINGS, "cache.memory": "0B"})
     client = Client(server)
     client.push_image("hot/off", "v1")
-    warm(client, "/v2/hot/off/manifests/v1")
+    large = client.push("hot/off", randbytes(LARGE, "off"))
+    warm(client, "/v2/hot/off/manifests/v1", f"/v2/hot/off/blobs/{large}")
     before = Quiet(server).handled()
     assert client.manifest("hot/off", "v1").status == 200
-    assert Quiet(server).handled() == before + 1
+    assert client.blob("hot/off", large).status == 200
+    assert Quiet(server).handled() == before + 2
+    assert open_files(server) == []
 
 
 # ---- what changes: content
@@ -171,33 +220,38 @@ def test_a_manifest_is_deleted(admin):
         assert admin.get(target).status == admin.head(target).status == 404
 
 
-def test_a_blob_is_deleted_in_one_repository(admin):
-    name = admin.push("hot/blob", b"shared")
-    admin.push("hot/other", b"shared")
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_blob_is_deleted_in_one_repository(admin, size):
+    data = randbytes(size, "shared")
+    name = admin.push("hot/blob", data)
+    admin.push("hot/other", data)
     warm(admin, f"/v2/hot/blob/blobs/{name}", f"/v2/hot/other/blobs/{name}")
     assert admin.request("DELETE", f"/v2/hot/blob/blobs/{name}").status == 202
     assert admin.blob("hot/blob", name).status == 404
     assert admin.head(f"/v2/hot/blob/blobs/{name}").status == 404
-    assert admin.blob("hot/other", name).body == b"shared"
+    assert admin.blob("hot/other", name).body == data
 
 
-def test_collection_takes_it(alive, admin):
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_collection_takes_it(alive, admin, size):
+    data = randbytes(size, "garbage")
     kept, _ = admin.push_image("hot/gc", "v1", seed="kept")
     layer = json.loads(kept)["layers"][0]["digest"]
-    gone = admin.push("hot/gc", b"garbage")
+    gone = admin.push("hot/gc", data)
     other, _ = admin.push_image("hot/elsewhere", "v1", seed="elsewhere")
     unused = json.loads(other)["layers"][0]["digest"]  # here; the blob itself stays
     assert admin.push("hot/gc", admin.blob("hot/elsewhere", unused).body) == unused
     warm(admin, f"/v2/hot/gc/blobs/{gone}", f"/v2/hot/gc/blobs/{layer}", "/v2/hot/gc/manifests/v1",
          f"/v2/hot/gc/blobs/{unused}", f"/v2/hot/elsewhere/blobs/{unused}")
     assert gc(alive)["blobs"] >= 1
+    assert not any(name.endswith("(deleted)") for name in open_files(alive))
     assert admin.blob("hot/gc", unused).status == 404
     assert admin.blob("hot/elsewhere", unused).status == 200
     assert admin.head(f"/v2/hot/gc/blobs/{gone}").status == 404
     assert admin.blob("hot/gc", gone).status == 404
     assert admin.blob("hot/gc", layer).status == 200
-    assert admin.push("hot/gc", b"garbage") == gone
-    assert admin.blob("hot/gc", gone).body == b"garbage"
+    assert admin.push("hot/gc", data) == gone
+    assert admin.blob("hot/gc", gone).body == data
 
 
 def test_a_review_begins_again_when_the_use_ends(alive, admin):
@@ -217,14 +271,15 @@ def test_a_review_begins_again_when_the_use_ends(alive, admin):
     assert value > 1
 
 
-def test_quarantine_takes_it(berth):
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_quarantine_takes_it(berth, size):
     server = berth({**SETTINGS, "scrub.rate": "1GiB", "scrub.interval": "1s"})
     client = Client(server)
-    data = randbytes(5000, "rot")
+    data = randbytes(size, "rot")
     name = client.push("hot/rot", data)
     warm(client, f"/v2/hot/rot/blobs/{name}")
     path = next(p for p in (server.data / "blobs").rglob("*")
-                if p.is_file() and p.stat().st_size == 5000)
+                if p.is_file() and p.stat().st_size == size)
     with open(path, "r+b") as f:
         f.write(b"\x00\x01\x02\x03")
     assert server.waits(lambda: server.events("blob_damaged"), 30)
