@@ -130,6 +130,12 @@ class Bench:
                                 stdout=subprocess.PIPE, text=True)
         return json.loads(process.communicate(timeout=60)[0])["bytes_per_second"]
 
+    def receiver_rate(self, folder, streams, size):
+        """What any receiver could do here, with all CPUs."""
+        os.makedirs(folder, exist_ok=True)
+        return self.load("receive", "-c", streams, "-z", size, os.path.join(folder, "probe"),
+                         pinned=False)["bytes_per_second"]
+
     def disk_rate(self, folder, size=1 << 29):
         os.makedirs(folder, exist_ok=True)
         return self.load("disk", "-z", size, os.path.join(folder, "probe"))["bytes_per_second"]

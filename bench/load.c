@@ -19,6 +19,8 @@ static const char usage_text[] =
     "load stall [OPTIONS] -z BYTES URL       pushes as above that stop after 256 KiB\n"
     "load sha256 -s SECONDS [-c THREADS]     SHA-256 rate of so many threads together\n"
     "load disk -z BYTES FILE                 this disk's rate of write and fsync\n"
+    "load receive [-c STREAMS] -z BYTES FILE the most any receiver could do: socket, SHA-256, "
+    "FILE\n"
     "OPTIONS: -c CONNECTIONS (1)  -s SECONDS (60)  -n OPERATIONS  -H 'Name: value'  -S SEED\n"
     "         -o NUMBER of the first operation (0)\n"
     "         -R  print \"ready\" when the digests are made and the connections open\n"
@@ -30,13 +32,14 @@ static const char usage_text[] =
 
 struct command {
     const char *name;
-    enum { TIMED, CROWD, SHA256, DISK } kind;
+    enum { TIMED, CROWD, SHA256, DISK, RECEIVE } kind;
     int what; /* enum mode or enum crowd */
 };
 static const struct command commands[] = {
     {"get", TIMED, MODE_GET},      {"put", TIMED, MODE_PUT},    {"push", TIMED, MODE_PUSH},
     {"idle", CROWD, CROWD_IDLE},   {"slow", CROWD, CROWD_SLOW}, {"loris", CROWD, CROWD_LORIS},
     {"stall", CROWD, CROWD_STALL}, {"sha256", SHA256, 0},       {"disk", DISK, 0},
+    {"receive", RECEIVE, 0},
 };
 
 static int usage(void)
@@ -222,11 +225,14 @@ int main(int argc, char **argv)
     const char *operand = argc - 1 - optind == 1 ? argv[optind + 1] : NULL;
     if (command->kind == SHA256)
         return operand || !probe_sha256((double)l.duration_us / 1e6, l.connections);
-    if (!operand || (command->kind != DISK && !parse_url(&l, operand)))
+    bool is_file = command->kind == DISK || command->kind == RECEIVE;
+    if (!operand || (!is_file && !parse_url(&l, operand)))
         return usage();
     int status;
     if (command->kind == DISK)
         status = !probe_disk(operand, l.blob_bytes);
+    else if (command->kind == RECEIVE)
+        status = !receiver_run(&l, operand);
     else if (command->kind == CROWD)
         status = !crowd_run(&l, (enum crowd)command->what);
     else

@@ -140,3 +140,6 @@ bool crowd_run(struct load *l, enum crowd role);
 /* probe.c: what this machine can do at best, as JSON on standard output. False on an error. */
 bool probe_sha256(double seconds, unsigned threads);
 bool probe_disk(const char *path, uint64_t bytes);
+/* receiver.c: connections streams of blob_bytes each out of sockets, through SHA-256, into files at
+ * `path` that are synced; the best of three arrangements of threads. */
+bool receiver_run(struct load *l, const char *path);

@@ -11,6 +11,7 @@ from report import Case, table  # noqa: F401
 LARGE, SMALL = 1 << 30, 2048
 MEMORY = "/dev/shm"
 SHA, SHA_ALL, DISK = "SHA-256", "SHA-256, all cores", "write+fsync"
+BARE = "bare receiver"
 PREPARED = 30_000  # small blobs a round may use up per second
 MEMORY_MAX, SHARE = 48 << 20, 0.85
 
@@ -42,6 +43,8 @@ def large(bench, case, folder, pinned, streams=1, patch=False):
         if streams > 1:
             case.add(SHA_ALL, {"out_per_second": bench.sha256_rate(pinned, len(bench.placement.all))})
         case.add(DISK, {"out_per_second": bench.disk_rate(folder)})
+        if not pinned and not patch:
+            case.add(BARE, {"out_per_second": bench.receiver_rate(folder, streams, size)})
         for name in writers(bench)[::-1 if n % 2 else 1]:
             peer = bench.peer(name, folder)
             peer.start(pinned)
@@ -142,4 +145,4 @@ def run(bench):
               f"{root}/manifests/t@NUMBER@@@@@")
     title = (f"pinned: {bench.placement.describe(True)}; medians of {bench.rounds} interleaved "
              "rounds; docker-registry does not sync, Berth answers after fsync and commit")
-    return done, (SHA, SHA_ALL, DISK), title
+    return done, (SHA, SHA_ALL, DISK, BARE), title
