@@ -113,7 +113,7 @@ static void *work(void *arg)
             ok = !(p->stages & 1u << i) || steps[i](s, slot);
         if (!ok)
             shutdown(s->fd, SHUT_RDWR); /* the sender need not wait */
-        last = s->last[slot]; /* before the slot is the receiver's again */
+        last = s->last[slot];           /* before the slot is the receiver's again */
         pthread_mutex_lock(&s->lock);
         for (unsigned i = 0; i < STAGES; i++)
             s->done[i] += p->stages >> i & 1;

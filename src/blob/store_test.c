@@ -14,6 +14,7 @@ enum call { PWRITE, RANGE, TRUNCATE, DATASYNC, SYNC, LINK, CALL_COUNT };
 static unsigned calls[CALL_COUNT];
 static int errors[CALL_COUNT]; /* errno to fail with, once; 0: works */
 static size_t write_bytes_max; /* longer writes are cut short; 0: not */
+static size_t longest_write;
 
 static bool fails(enum call c)
 {
@@ -25,6 +26,8 @@ static bool fails(enum call c)
 
 static ssize_t faulty_pwrite(int fd, const void *p, size_t n, off_t offset)
 {
+    if (n > longest_write)
+        longest_write = n;
     if (fails(PWRITE))
         return -1;
     return pwrite(fd, p, write_bytes_max && n > write_bytes_max ? write_bytes_max : n, offset);
@@ -64,7 +67,7 @@ static void calls_reset(void)
 {
     memset(calls, 0, sizeof calls);
     memset(errors, 0, sizeof errors);
-    write_bytes_max = 0;
+    write_bytes_max = longest_write = 0;
 }
 
 static struct store *open_store(void)
@@ -463,6 +466,28 @@ static enum err write_long(struct store_upload *u)
     return OK;
 }
 
+static void writes_in_pieces(void)
+{
+    enum { LENGTH = 3 * WRITE_PIECE_BYTES + 5 };
+    struct store *s = open_store();
+    struct store_upload *u;
+    char *bytes = malloc(LENGTH), *back = malloc(LENGTH);
+    size_t got = 0;
+    for (size_t i = 0; i < LENGTH; i++)
+        bytes[i] = (char)(i / 251);
+    CHECK_INT(store_upload_open(s, fresh_uuid(), 0, &u), OK);
+    CHECK_INT(store_upload_write(u, 0, str_make(bytes, LENGTH)), OK);
+    CHECK_INT(calls[PWRITE], 4);
+    CHECK_INT(longest_write, WRITE_PIECE_BYTES);
+    CHECK_INT(store_upload_read(u, 0, back, LENGTH, &got), OK);
+    CHECK_INT(got, LENGTH);
+    CHECK(memcmp(bytes, back, LENGTH) == 0);
+    store_upload_close(u);
+    store_close(s);
+    free(bytes);
+    free(back);
+}
+
 static void writes_back_early(void)
 {
     struct store *s = open_store();
@@ -494,4 +519,4 @@ TESTS({"creates the tree", creates_the_tree}, {"refuses to open", refuses_to_ope
       {"misses what is not there", misses_what_is_not_there}, {"reads back", reads_back},
       {"survives a full disk", survives_a_full_disk}, {"failed sync poisons", failed_sync_poisons},
       {"failed directory fails all in flight", failed_directory_fails_all_in_flight},
-      {"writes back early", writes_back_early})
+      {"writes in pieces", writes_in_pieces}, {"writes back early", writes_back_early})

@@ -142,7 +142,8 @@ enum err store_upload_write(struct store_upload *u, uint64_t offset, str bytes)
         return ERR_SIZE_INVALID;
     while (bytes.n) {
         u->dirty = true;
-        ssize_t n = u->store->sys->pwrite(u->fd, bytes.p, bytes.n, (off_t)offset);
+        size_t piece = bytes.n < WRITE_PIECE_BYTES ? bytes.n : WRITE_PIECE_BYTES;
+        ssize_t n = u->store->sys->pwrite(u->fd, bytes.p, piece, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
