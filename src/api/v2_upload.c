@@ -39,6 +39,11 @@ static void answer_created(struct response *res, const struct v2_call *call,
     response_header(res, "Docker-Content-Digest", text);
 }
 
+static struct upload_owner owner(const struct v2_call *call)
+{
+    return (struct upload_owner){call->name.full, call->who.principal.name};
+}
+
 static enum err unknown(struct request *req, str uuid)
 {
     return fail(req, ERR_BLOB_UPLOAD_UNKNOWN,
@@ -52,15 +57,15 @@ static enum err busy(struct request *req, str uuid)
                 STR_ARG(uuid));
 }
 
-/* The uuid in the path and the row behind it. */
+/* The uuid in the path and the upload behind it. */
 static enum err find(struct request *req, const struct v2_call *call, str *uuid,
                      struct upload_row *row)
 {
     uint8_t id[16];
     if (!uuid_parse(req->args[1], id))
         return unknown(req, req->args[1]);
-    enum err e =
-        upload_find(call->conn, req->args[1], call->name.full, call->who.principal.name, row);
+    const struct upload_owner who = owner(call);
+    enum err e = upload_find(&call->app->registry, call->conn, req->args[1], &who, row);
     if (e == ERR_BLOB_UPLOAD_UNKNOWN)
         return unknown(req, req->args[1]);
     *uuid = req->args[1];
@@ -72,6 +77,14 @@ static enum err store_failed(struct request *req, enum err e)
     if (e == ERR_NO_SPACE)
         return fail(req, e, "the registry's disk is full; nothing of this request was kept");
     return e;
+}
+
+/* Syncs what was received and records it. */
+static enum err acknowledge(struct streaming *s, uint64_t total_bytes)
+{
+    const struct upload_owner who = owner(s->call);
+    enum err e = upload_sync(s->upload, total_bytes);
+    return e ? e : upload_advance(&s->call->app->registry, s->uuid, &who, total_bytes);
 }
 
 /* End of a body, the way clients stream layers: the bytes are kept and the offset acknowledged. */
@@ -86,9 +99,7 @@ static enum err patch_done(void *arg, struct request *req, struct response *res,
                     "Content-Range announced %llu bytes, %llu arrived; the upload stays where it "
                     "was",
                     (unsigned long long)s->range_bytes, (unsigned long long)received);
-    enum err e = upload_sync(upload, total_bytes);
-    if (!e)
-        e = upload_advance(&s->call->app->registry, s->uuid, total_bytes);
+    enum err e = acknowledge(s, total_bytes);
     if (e)
         return store_failed(req, e);
     upload_checkin(upload, true);
@@ -114,9 +125,7 @@ static enum err patch_failed(void *arg, struct request *req, struct response *re
     (void)res;
     if (why != ERR_CLOSED || s->range_bytes != BODY_UNKNOWN)
         return receive_failed(req, why);
-    enum err e = upload_sync(upload, total_bytes);
-    if (!e)
-        e = upload_advance(&s->call->app->registry, s->uuid, total_bytes);
+    enum err e = acknowledge(s, total_bytes);
     if (!e) {
         upload_checkin(upload, true);
         upload = NULL;
@@ -319,8 +328,8 @@ static enum err upload_post(struct request *req, struct response *res)
                         STR_ARG(str_first(text, 40)));
     }
     char *uuid = arena_alloc(req->arena, UUID_LEN);
-    e = upload_create(&call->app->registry, call->name.full, call->who.principal.name, algorithm,
-                      uuid);
+    const struct upload_owner who = owner(call);
+    e = upload_create(&call->app->registry, &who, algorithm, uuid);
     if (e == ERR_TOO_MANY_REQUESTS)
         return fail(req, e, "too many unfinished uploads (limits.uploads); try again later");
     if (e)
@@ -363,7 +372,7 @@ static enum err check_range(struct request *req, struct response *res, struct st
     return OK;
 }
 
-/* What PATCH and PUT share: the upload is taken, then its row read (it cannot move any more), the
+/* What PATCH and PUT share: the upload is taken, then looked up (it cannot move any more), the
  * range checked, file and hash brought to the offset, and the body streamed. */
 static enum err receive(struct request *req, struct response *res, struct streaming *s,
                         upload_finish_fn *finish, upload_abort_fn *abort)

@@ -18,6 +18,8 @@
 #include "cli/welcome.h"
 #include "http/server.h"
 #include "registry/repository.h"
+#include "registry/upload.h"
+#include "registry/upload_begun.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -190,7 +192,10 @@ static enum err open_all(struct serving *s)
         e = first_start(s);
     if (!e)
         e = count_uploads(s);
-    s->app.registry.uploads = e ? NULL : upload_table_new(s->app.registry.store, UPLOADS_IDLE_MAX);
+    if (!e) {
+        s->app.registry.uploads = upload_table_new(s->app.registry.store, UPLOADS_IDLE_MAX);
+        s->app.registry.begun = upload_begun_table_new();
+    }
     if (!e)
         e = open_collector(s);
     if (!e)
@@ -198,6 +203,13 @@ static enum err open_all(struct serving *s)
     if (!e && s->conf.tls_self_signed)
         e = serve_tls_open(&s->tls, &s->conf, &s->arena, &s->why);
     return e ? e : open_server(s);
+}
+
+static void keep_uploads(struct registry *registry)
+{
+    enum err e = registry->begun ? upload_keep_begun(registry) : OK;
+    if (e)
+        LOG(WARN, "uploads_forgotten", log_err(e));
 }
 
 static void close_all(struct serving *s)
@@ -213,7 +225,9 @@ static void close_all(struct serving *s)
         pool_free(s->app.registry.pool);
     collector_free(s->app.collector);
     scrub_free(s->app.scrub);
+    keep_uploads(&s->app.registry);
     upload_table_free(s->app.registry.uploads);
+    upload_begun_table_free(s->app.registry.begun);
     app_close(&s->app, &s->lock_fd);
     log_thread_stop();
 }

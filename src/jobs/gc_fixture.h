@@ -12,6 +12,7 @@
 #include "registry/review.h"
 #include "registry/tag.h"
 #include "registry/upload.h"
+#include "registry/upload_begun.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -45,6 +46,7 @@ static inline void fixture_open(struct fixture *f)
     need(db_open(&f->registry.db, str_from(dir), 3, &f->arena, &why), "database");
     need(store_open(&f->registry.store, str_from(dir), &f->arena, &why), "store");
     f->registry.uploads = upload_table_new(f->registry.store, 8);
+    f->registry.begun = upload_begun_table_new();
     f->registry.uploads_max = 1000;
     f->registry.review_delay_ms = 24 * 3600 * 1000;
     f->conn = db_reader(f->registry.db, 0);
@@ -56,6 +58,7 @@ static inline void fixture_open(struct fixture *f)
 static inline void fixture_close(struct fixture *f)
 {
     upload_table_free(f->registry.uploads);
+    upload_begun_table_free(f->registry.begun);
     store_close(f->registry.store);
     db_close(f->registry.db);
     arena_release(&f->arena);
@@ -75,19 +78,42 @@ static inline struct maker fixture_maker(int64_t age_us)
         .principal = STR("ann"), .now_us = clock_wall_us() - age_us, .may_make_projects = true};
 }
 
-/* POST and PATCH: an upload with these bytes, acknowledged. */
+/* POST. */
+static inline void upload_start(struct fixture *f, const char *repository, char uuid[UUID_LEN])
+{
+    struct name name = fixture_name(f, repository);
+    const struct upload_owner ann = {name.full, STR("ann")};
+    need(upload_create(&f->registry, &ann, DIGEST_sha256, uuid), "upload");
+}
+
+/* The first PATCH. */
+static inline enum err upload_append(struct fixture *f, const char *repository, str bytes,
+                                     const char text[UUID_LEN])
+{
+    UPLOAD_CLEANUP struct upload *u = NULL;
+    struct upload_row row;
+    struct name name = fixture_name(f, repository);
+    const struct upload_owner ann = {name.full, STR("ann")};
+    str uuid = str_make(text, UUID_LEN);
+    enum err e = upload_checkout(f->registry.uploads, uuid, &u);
+    if (!e)
+        e = upload_find(&f->registry, f->conn, uuid, &ann, &row);
+    if (e)
+        return e;
+    CHECK_INT(row.offset_bytes, 0);
+    need(upload_resume(u, 0, row.algorithm), "resume");
+    need(store_upload_write(u->file, 0, bytes), "write");
+    need(upload_sync(u, bytes.n), "sync");
+    need(upload_advance(&f->registry, uuid, &ann, bytes.n), "advance");
+    return OK;
+}
+
+/* Both: an upload with these bytes, acknowledged. */
 static inline void upload_begin(struct fixture *f, const char *repository, str bytes,
                                 char uuid[UUID_LEN])
 {
-    struct upload *u;
-    struct name name = fixture_name(f, repository);
-    need(upload_create(&f->registry, name.full, STR("ann"), DIGEST_sha256, uuid), "upload");
-    need(upload_checkout(f->registry.uploads, str_make(uuid, UUID_LEN), &u), "checkout");
-    need(upload_resume(u, 0, DIGEST_sha256), "resume");
-    need(store_upload_write(u->file, 0, bytes), "write");
-    need(upload_sync(u, bytes.n), "sync");
-    need(upload_advance(&f->registry, str_make(uuid, UUID_LEN), bytes.n), "advance");
-    upload_checkin(u, false);
+    upload_start(f, repository, uuid);
+    need(upload_append(f, repository, bytes, uuid), "append");
 }
 
 /* PUT. */

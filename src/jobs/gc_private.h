@@ -7,7 +7,8 @@
  * X(name, when) */
 #define GC_POINT_TABLE(X)                                                         \
     X(START, "nothing was done yet")                                              \
-    X(UPLOAD_HELD, "an upload was taken, its row is there")                       \
+    X(UPLOADS_LISTED, "uploads were found to be abandoned")                       \
+    X(UPLOAD_HELD, "one was taken, its row is there")                             \
     X(UPLOAD_EXPIRED, "its row is gone, its file is there")                       \
     X(MANIFESTS_JUDGED, "manifests were found to be garbage")                     \
     X(MANIFESTS_REMOVED, "their links are gone")                                  \

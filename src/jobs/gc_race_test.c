@@ -23,6 +23,7 @@ static const char app[] = "team/app", other[] = "team/other", third[] = "team/th
 /* What the world holds before the run, all of it due. */
 static struct digest x, untagged, used;
 static char upload[UUID_LEN];
+static char begun[UUID_LEN]; /* nothing was added to this one */
 
 static enum err put(const char *repository, str config, str layer, const char *tag, int64_t at,
                     struct digest *digest)
@@ -57,6 +58,7 @@ static void make_world(void)
     push_blob(&f, other, USED, age);
     CHECK_INT(put(other, CONFIG, USED, "v1", age, &used), OK);
     upload_begin(&f, app, UPLOAD, upload);
+    upload_start(&f, app, begun);
 }
 
 /* What a client does, and what he may count on once it was acknowledged. */
@@ -156,6 +158,12 @@ static enum err finish_upload(void)
     CHECK(e == OK || e == ERR_BLOB_UPLOAD_UNKNOWN || e == ERR_BLOB_UPLOAD_BUSY);
     return e;
 }
+static enum err go_on_with_upload(void)
+{
+    enum err e = upload_append(&f, app, UPLOAD, begun);
+    CHECK(e == OK || e == ERR_BLOB_UPLOAD_UNKNOWN || e == ERR_BLOB_UPLOAD_BUSY);
+    return e ? e : upload_end(&f, app, UPLOAD, begun, 0);
+}
 static void check_upload(void)
 {
     CHECK(has_blob(&f, app, UPLOAD));
@@ -187,6 +195,7 @@ static const struct act {
     {"HEAD a manifest", head_image, check_image},
     {"put an image of old parts", put_of_old_parts, check_late},
     {"finish an upload", finish_upload, check_upload},
+    {"go on with an upload", go_on_with_upload, check_upload},
     {"delete an image in use", delete_used, check_gone},
 };
 enum { ACT_COUNT = sizeof acts / sizeof *acts };

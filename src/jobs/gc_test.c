@@ -340,12 +340,80 @@ static void abandoned_uploads_end(void)
     CHECK_INT(atomic_load(&f.registry.uploads_n), 1);
     struct upload_row row;
     struct name name = fixture_name(&f, app);
-    CHECK_INT(upload_find(f.conn, str_make(gone, UUID_LEN), name.full, STR("ann"), &row),
+    const struct upload_owner ann = {name.full, STR("ann")};
+    CHECK_INT(upload_find(&f.registry, f.conn, str_make(gone, UUID_LEN), &ann, &row),
               ERR_BLOB_UPLOAD_UNKNOWN);
-    CHECK_INT(upload_find(f.conn, str_make(held, UUID_LEN), name.full, STR("ann"), &row), OK);
+    CHECK_INT(upload_find(&f.registry, f.conn, str_make(held, UUID_LEN), &ann, &row), OK);
     upload_checkin(u, false);
     u = NULL;
     CHECK_INT(upload_end(&f, app, STR("abc"), held, 0), OK);
+    fixture_close(&f);
+}
+
+/* More than one batch, one that somebody is at, and one that he was at just now. */
+static void uploads_that_were_begun_end(void)
+{
+    fixture_open(&f);
+    enum { MANY = 300 };
+    char uuid[UUID_LEN], held[UUID_LEN], touched[UUID_LEN];
+    UPLOAD_CLEANUP struct upload *u = NULL;
+    struct upload_row row;
+    struct name name = fixture_name(&f, app);
+    const struct upload_owner ann = {name.full, STR("ann")};
+    upload_start(&f, app, held);
+    upload_start(&f, app, touched);
+    for (int i = 0; i < MANY; i++)
+        upload_start(&f, app, uuid);
+    struct store_upload *broken; /* a body that broke off */
+    need(store_upload_open(f.registry.store, str_make(uuid, UUID_LEN), 0, &broken), "open");
+    store_upload_close(broken);
+    f.gc.uploads_expire_ms = 3600 * 1000;
+    CHECK_INT(collect(&f, &due), OK);
+    CHECK_INT(f.report.uploads + f.report.stray_uploads, 0);
+    CHECK_INT(upload_files(&f), 1);
+    need(upload_checkout(f.registry.uploads, str_make(held, UUID_LEN), &u), "checkout");
+    CHECK_INT(collect(&f, &(struct gc_ask){.now = true, .dry_run = true}), OK);
+    CHECK_INT(f.report.uploads, MANY + 2);
+    upload_begun_touch(f.registry.begun, str_make(touched, UUID_LEN), clock_wall_us() + 3600000000);
+    CHECK_INT(atomic_load(&f.registry.uploads_n), MANY + 2);
+    CHECK_INT(collect(&f, &now), OK);
+    CHECK_INT(f.report.uploads, MANY);
+    CHECK_INT(upload_files(&f), 0);
+    CHECK_INT(atomic_load(&f.registry.uploads_n), 2);
+    CHECK_INT(upload_find(&f.registry, f.conn, str_make(uuid, UUID_LEN), &ann, &row),
+              ERR_BLOB_UPLOAD_UNKNOWN);
+    CHECK_INT(upload_find(&f.registry, f.conn, str_make(held, UUID_LEN), &ann, &row), OK);
+    CHECK_INT(upload_find(&f.registry, f.conn, str_make(touched, UUID_LEN), &ann, &row), OK);
+    upload_checkin(u, false);
+    u = NULL;
+    fixture_close(&f);
+}
+
+/* As at the end of the program. */
+static void uploads_that_were_begun_are_kept(void)
+{
+    fixture_open(&f);
+    enum { MANY = 1203 };
+    static char uuids[MANY][UUID_LEN];
+    struct upload_row row;
+    struct name name = fixture_name(&f, app);
+    const struct upload_owner ann = {name.full, STR("ann")}, bob = {name.full, STR("bob")};
+    f.registry.uploads_max = MANY;
+    for (int i = 0; i < MANY; i++)
+        upload_start(&f, app, uuids[i]);
+    CHECK_INT(upload_create(&f.registry, &ann, DIGEST_sha256, uuids[0]), ERR_TOO_MANY_REQUESTS);
+    need(upload_keep_begun(&f.registry), "keep");
+    for (int i = 0; i < MANY; i++) {
+        str uuid = str_make(uuids[i], UUID_LEN);
+        CHECK(!upload_begun_has(f.registry.begun, uuid));
+        CHECK_INT(upload_find(&f.registry, f.conn, uuid, &ann, &row), OK);
+        CHECK_INT(row.offset_bytes, 0);
+        CHECK_INT(row.algorithm, DIGEST_sha256);
+        CHECK_INT(upload_find(&f.registry, f.conn, uuid, &bob, &row), ERR_BLOB_UPLOAD_UNKNOWN);
+    }
+    CHECK_INT(upload_append(&f, app, STR("abc"), uuids[0]), OK);
+    CHECK_INT(upload_end(&f, app, STR("abc"), uuids[0], 0), OK);
+    CHECK_INT(atomic_load(&f.registry.uploads_n), MANY - 1);
     fixture_close(&f);
 }
 
@@ -515,6 +583,8 @@ TESTS({"blobs wait for the delay", blobs_wait_for_the_delay}, {"used blobs stay"
       {"circles are garbage", circles_are_garbage},
       {"links of other repositories do not count", links_of_other_repositories_do_not_count},
       {"abandoned uploads end", abandoned_uploads_end},
+      {"uploads that were begun end", uploads_that_were_begun_end},
+      {"uploads that were begun are kept", uploads_that_were_begun_are_kept},
       {"stray uploads are swept", stray_uploads_are_swept},
       {"history is trimmed", history_is_trimmed},
       {"dry run tells and leaves", dry_run_tells_and_leaves},

@@ -3,12 +3,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "registry/upload_begun.h"
 
-enum err upload_find(struct db_conn *conn, str uuid, str full_name, str principal,
-                     struct upload_row *ret)
+enum { KEEP_ROWS = 500 };
+
+enum err upload_find(struct registry *registry, struct db_conn *conn, str uuid,
+                     const struct upload_owner *owner, struct upload_row *ret)
 {
-    DB_CURSOR struct db_cursor c =
-        db_query(conn, Q_UPLOAD_FIND, DB_TEXT(uuid), DB_TEXT(full_name), DB_TEXT(principal));
+    struct upload_begun begun;
+    if (upload_begun_find(registry->begun, uuid, owner->full_name, owner->principal, &begun)) {
+        *ret = (struct upload_row){.algorithm = begun.algorithm};
+        return OK;
+    }
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_UPLOAD_FIND, DB_TEXT(uuid),
+                                            DB_TEXT(owner->full_name), DB_TEXT(owner->principal));
     if (!db_next(&c))
         return c.err ? c.err : ERR_BLOB_UPLOAD_UNKNOWN;
     *ret = (struct upload_row){
@@ -18,54 +26,69 @@ enum err upload_find(struct db_conn *conn, str uuid, str full_name, str principa
     return OK;
 }
 
-struct create {
-    str uuid, full_name, principal;
-    enum digest_algorithm algorithm;
-};
-
-static enum err create_tx(struct db_conn *conn, void *arg)
-{
-    const struct create *create = arg;
-    return db_exec(conn, Q_UPLOAD_INSERT, DB_TEXT(create->uuid), DB_TEXT(create->full_name),
-                   DB_TEXT(create->principal), DB_INT(create->algorithm), DB_INT(clock_wall_us()));
-}
-
-enum err upload_create(struct registry *registry, str full_name, str principal,
+enum err upload_create(struct registry *registry, const struct upload_owner *owner,
                        enum digest_algorithm algorithm, char uuid[UUID_LEN])
 {
-    uint8_t id[16];
-    uuid_new(id);
-    struct create create = {.uuid = uuid_format(id, uuid),
-                            .full_name = full_name,
-                            .principal = principal,
-                            .algorithm = algorithm};
     if (atomic_fetch_add(&registry->uploads_n, 1) >= registry->uploads_max) {
         atomic_fetch_sub(&registry->uploads_n, 1);
         metric_limit(LIMIT_UPLOADS);
         return ERR_TOO_MANY_REQUESTS;
     }
-    enum err e = db_tx(registry->db, create_tx, &create);
-    if (e)
-        atomic_fetch_sub(&registry->uploads_n, 1);
-    return e;
+    uint8_t id[16];
+    uuid_new(id);
+    uuid_format(id, uuid);
+    int64_t now_us = clock_wall_us();
+    struct upload_begun begun = {.algorithm = algorithm,
+                                 .full_name = owner->full_name,
+                                 .principal = owner->principal,
+                                 .begun_us = now_us,
+                                 .touched_us = now_us};
+    memcpy(begun.uuid, uuid, UUID_LEN);
+    upload_begun_add(registry->begun, &begun);
+    return OK;
+}
+
+static enum err insert(struct db_conn *conn, const struct upload_begun *begun,
+                       uint64_t offset_bytes)
+{
+    return db_exec(conn, Q_UPLOAD_SET, DB_TEXT(str_make(begun->uuid, UUID_LEN)),
+                   DB_TEXT(begun->full_name), DB_TEXT(begun->principal), DB_INT(begun->algorithm),
+                   DB_INT(offset_bytes), DB_INT(begun->begun_us), DB_INT(begun->touched_us));
 }
 
 struct advance {
     str uuid;
     uint64_t offset_bytes;
+    int64_t now_us;
+    const struct upload_begun *begun; /* NULL: it has a row */
 };
 
 static enum err advance_tx(struct db_conn *conn, void *arg)
 {
     const struct advance *advance = arg;
-    return db_exec(conn, Q_UPLOAD_ADVANCE, DB_INT(advance->offset_bytes), DB_INT(clock_wall_us()),
+    if (advance->begun)
+        return insert(conn, advance->begun, advance->offset_bytes);
+    return db_exec(conn, Q_UPLOAD_ADVANCE, DB_INT(advance->offset_bytes), DB_INT(advance->now_us),
                    DB_TEXT(advance->uuid));
 }
 
-enum err upload_advance(struct registry *registry, str uuid, uint64_t offset_bytes)
+enum err upload_advance(struct registry *registry, str uuid, const struct upload_owner *owner,
+                        uint64_t offset_bytes)
 {
-    struct advance advance = {uuid, offset_bytes};
-    return db_tx(registry->db, advance_tx, &advance);
+    struct upload_begun begun;
+    struct advance advance = {uuid, offset_bytes, clock_wall_us(), NULL};
+    if (upload_begun_find(registry->begun, uuid, owner->full_name, owner->principal, &begun)) {
+        begun.touched_us = advance.now_us;
+        advance.begun = &begun;
+        if (!offset_bytes) {
+            upload_begun_touch(registry->begun, uuid, advance.now_us);
+            return OK;
+        }
+    }
+    enum err e = db_tx(registry->db, advance_tx, &advance);
+    if (!e && advance.begun)
+        upload_begun_remove(registry->begun, uuid);
+    return e;
 }
 
 struct delete
@@ -80,12 +103,51 @@ static enum err delete_tx(struct db_conn *conn, void *arg)
     return db_exec_count(conn, Q_UPLOAD_DELETE, &delete->deleted, DB_TEXT(delete->uuid));
 }
 
+/* After the commit. One that was begun has no row, but for what is left of a commit that seemed to
+ * fail. */
+static void ended(struct registry *registry, const struct delete *delete)
+{
+    if (upload_begun_remove(registry->begun, delete->uuid) || delete->deleted)
+        atomic_fetch_sub(&registry->uploads_n, 1);
+}
+
 enum err upload_delete(struct registry *registry, str uuid)
 {
     struct delete delete = {.uuid = uuid};
     enum err e = db_tx(registry->db, delete_tx, &delete);
     if (!e)
-        atomic_fetch_sub(&registry->uploads_n, (uint64_t) delete.deleted);
+        ended(registry, &delete);
+    return e;
+}
+
+struct keep {
+    struct upload_begun list[KEEP_ROWS];
+    size_t n;
+};
+
+static enum err keep_tx(struct db_conn *conn, void *arg)
+{
+    const struct keep *keep = arg;
+    enum err e = OK;
+    for (size_t i = 0; !e && i < keep->n; i++)
+        e = insert(conn, &keep->list[i], 0);
+    return e;
+}
+
+enum err upload_keep_begun(struct registry *registry)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct keep *keep = ARENA_NEW(&a, struct keep);
+    enum err e = OK;
+    do {
+        ARENA_CLEANUP struct arena texts = {0};
+        keep->n = 0;
+        while (keep->n < KEEP_ROWS &&
+               upload_begun_take(registry->begun, &texts, &keep->list[keep->n]))
+            keep->n++;
+        if (keep->n)
+            e = db_tx(registry->db, keep_tx, keep);
+    } while (!e && keep->n);
     return e;
 }
 
@@ -180,7 +242,7 @@ enum err upload_finish(struct registry *registry, struct db_conn *conn, struct u
         e = db_tx(registry->db, commit_tx, &commit);
     } while (e == ERR_BLOB_UNKNOWN && !commit.store_key.p);
     if (!e)
-        atomic_fetch_sub(&registry->uploads_n, (uint64_t)commit.delete.deleted);
+        ended(registry, &commit.delete);
     /* One of the two names is left over. After a commit that failed in the middle, which may turn
      * out to have happened, the upload's goes, so that nobody can write behind the blob's. */
     bool unknown = e == ERR_IO || e == ERR_DB || e == ERR_DB_CORRUPT;

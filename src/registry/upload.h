@@ -11,20 +11,31 @@ struct upload_row {
     uint64_t offset_bytes;           /* acknowledged */
 };
 
-/* The upload, if it is this principal's in this repository. ERR_BLOB_UPLOAD_UNKNOWN otherwise. */
-NODISCARD enum err upload_find(struct db_conn *conn, str uuid, str full_name, str principal,
-                               struct upload_row *ret);
+/* Who may go on with an upload, and where. */
+struct upload_owner {
+    str full_name, principal;
+};
 
-/* Makes the row of a new upload and draws its uuid. ERR_TOO_MANY_REQUESTS when uploads_max are
- * open. Blocks until durable. */
-NODISCARD enum err upload_create(struct registry *registry, str full_name, str principal,
+/* The upload, if it is this owner's. ERR_BLOB_UPLOAD_UNKNOWN otherwise. */
+NODISCARD enum err upload_find(struct registry *registry, struct db_conn *conn, str uuid,
+                               const struct upload_owner *owner, struct upload_row *ret);
+
+/* Begins an upload and draws its uuid. Nothing is written down yet (registry/upload_begun.h), and
+ * nothing blocks. ERR_TOO_MANY_REQUESTS when uploads_max are open. */
+NODISCARD enum err upload_create(struct registry *registry, const struct upload_owner *owner,
                                  enum digest_algorithm algorithm, char uuid[UUID_LEN]);
 
-/* Records a new acknowledged offset; the bytes were synced. Blocks until durable. */
-NODISCARD enum err upload_advance(struct registry *registry, str uuid, uint64_t offset_bytes);
+/* Records a new acknowledged offset; the bytes were synced. Makes the row when there was nothing
+ * before. The upload is checked out. Blocks until durable. */
+NODISCARD enum err upload_advance(struct registry *registry, str uuid,
+                                  const struct upload_owner *owner, uint64_t offset_bytes);
 
-/* Removes the row. Missing is fine. Blocks until durable. */
+/* Ends the upload without a result. Missing is fine. It is checked out. Blocks until durable. */
 NODISCARD enum err upload_delete(struct registry *registry, str uuid);
+
+/* Writes down the uploads that were begun, so that they are there after a restart. At the end of
+ * the program, when no requests run any more. */
+NODISCARD enum err upload_keep_begun(struct registry *registry);
 
 /* The end of an upload: `size_bytes` received and hashed to `digest`. */
 struct upload_commit {
