@@ -185,7 +185,7 @@ static void remember(struct auth *auth, str token, const struct claims *claims)
 static enum err token_claims(struct auth *auth, bool may_block, str token, str service,
                              struct arena *a, struct claims **ret)
 {
-    int64_t now_s = clock_wall_us() / US_PER_S;
+    int64_t now_s = clock_wall_s();
     CACHE_VALUE struct cache_value *known = cache_get(auth->tokens, token, (uint64_t)now_s);
     if (known) {
         *ret = arena_alloc(a, known->n);

@@ -19,6 +19,13 @@ int64_t clock_wall_us(void)
     return clock_us(CLOCK_REALTIME);
 }
 
+int64_t clock_wall_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME_COARSE, &t);
+    return t.tv_sec;
+}
+
 uint64_t clock_mono_ms(void)
 {
     return (uint64_t)clock_us(CLOCK_MONOTONIC) / 1000;

@@ -7,6 +7,8 @@
 
 /* Microseconds since 1970, UTC. What is stored and shown. */
 int64_t clock_wall_us(void);
+/* Seconds of the same, up to some milliseconds late; costs less. */
+int64_t clock_wall_s(void);
 /* Milliseconds of the monotonic clock. What timeouts are measured with. */
 uint64_t clock_mono_ms(void);
 uint64_t clock_mono_us(void);

@@ -76,6 +76,8 @@ static void goes_forward(void)
     uint64_t before = clock_mono_us();
     CHECK(clock_mono_us() >= before);
     CHECK(clock_wall_us() > 1600000000000000);
+    int64_t before_us = clock_wall_us(), s = clock_wall_s();
+    CHECK(s >= before_us / 1000000 - 1 && s <= clock_wall_us() / 1000000);
 }
 
 static void draws(void)

@@ -45,7 +45,6 @@ uint64_t siphash(str s)
         memcpy(&m, s.p + i, 8);
         v3 ^= m;
         SIPROUND;
-        SIPROUND;
         v0 ^= m;
     }
     uint64_t last = (uint64_t)s.n << 56;
@@ -53,10 +52,8 @@ uint64_t siphash(str s)
         last |= (uint64_t)(unsigned char)s.p[i] << shift;
     v3 ^= last;
     SIPROUND;
-    SIPROUND;
     v0 ^= last;
     v2 ^= 0xff;
-    SIPROUND;
     SIPROUND;
     SIPROUND;
     SIPROUND;

@@ -21,5 +21,5 @@ void *map_set(struct map *m, str key, void *value);
 /* Removes and returns the value, or NULL when absent. */
 void *map_remove(struct map *m, str key);
 
-/* 64-bit SipHash-2-4 under the per-process secret. */
+/* 64-bit SipHash-1-3 under the per-process secret. */
 uint64_t siphash(str s);

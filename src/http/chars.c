@@ -1,5 +1,7 @@
 #include "http/chars.h"
 
+#include <endian.h>
+
 enum {
     T = CHAR_TOKEN,
     P = CHAR_PATH,
@@ -47,13 +49,13 @@ bool str_is(str s, enum char_class class)
     return s.n > 0;
 }
 
-/* True when one of the eight bytes is below 0x20 or is 0x7f. Borrows may blame a byte above the
- * real one, never a word without one. */
-static bool word_has_control(uint64_t x)
+/* Whether, and where, one of the eight bytes is below 0x20 or is 0x7f: the lowest bit that is set
+ * is the highest of such a byte. Borrows may blame bytes above it, too. */
+static uint64_t word_controls(uint64_t x)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
     uint64_t del = x ^ ones * 0x7f;
-    return ((x - ones * 0x20) & ~x & high) || ((del - ones) & ~del & high);
+    return (((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & high;
 }
 
 size_t str_text_length(str s)
@@ -63,10 +65,12 @@ size_t str_text_length(str s)
         uint64_t word;
         if (s.n - i >= sizeof word) {
             memcpy(&word, s.p + i, sizeof word);
-            if (!word_has_control(word)) {
+            uint64_t controls = word_controls(le64toh(word));
+            if (!controls) {
                 i += sizeof word;
                 continue;
             }
+            i += (unsigned)__builtin_ctzll(controls) / 8;
         }
         uint8_t c = (uint8_t)s.p[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f)

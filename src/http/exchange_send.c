@@ -53,10 +53,10 @@ uint64_t exchange_warm(struct exchange *x, uint64_t n)
 /* The date is written anew once a second. */
 str shard_date(struct shard *s)
 {
-    int64_t wall_us = clock_wall_us();
-    if (wall_us / 1000000 != s->date_second) {
-        s->date_second = wall_us / 1000000;
-        clock_http_date(wall_us, s->date);
+    int64_t second = clock_wall_s();
+    if (second != s->date_second) {
+        s->date_second = second;
+        clock_http_date(second * 1000000, s->date);
     }
     return str_make(s->date, CLOCK_HTTP_LEN);
 }

@@ -1,4 +1,5 @@
 #include "http/response.h"
+#include "http/chars.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ void response_header(struct response *res, const char *name, str value)
 {
     if (res->header_n == RESPONSE_HEADERS_MAX)
         abort();
-    for (size_t i = 0; i < value.n; i++)
+    for (size_t i = str_text_length(value); i < value.n; i++) /* eight at a time, if it is text */
         if (value.p[i] == '\r' || value.p[i] == '\n' || value.p[i] == 0)
             abort();
     res->headers[res->header_n++] = (struct field){str_from(name), value};

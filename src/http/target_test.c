@@ -52,6 +52,8 @@ static void finds_control_bytes(void)
                 memset(text, at % 2 ? 0x80 : ' ', sizeof text);
                 text[at] = (char)c;
                 CHECK_INT(str_text_length(str_make(text, n)), control ? at : n);
+                text[at / 2] = at ? '\t' : (char)c;
+                CHECK_INT(str_text_length(str_make(text, n)), control ? at : n);
             }
         }
     }

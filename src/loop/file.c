@@ -15,7 +15,9 @@ enum file_cache {
 };
 
 enum {
-    PROBES = 4,                    /* offsets looked at in one slice */
+    PROBES = 4,     /* offsets looked at in one slice */
+    PROBES_FEW = 2, /* ... that is at most as long as what the kernel reads ahead */
+    FEW_BYTES = 128 * 1024,
     READ_BYTES = 64 * 1024,        /* one read of a worker, on its stack */
     AHEAD_BYTES = 4 * 1024 * 1024, /* what the kernel is asked to read on its own */
 };
@@ -84,8 +86,9 @@ bool file_is_resident(struct file *f, uint64_t offset, uint64_t n, uint64_t now_
         n = f->size_bytes;
     }
     uint64_t last = 0;
-    for (unsigned i = 0; i < PROBES; i++) {
-        uint64_t at = (offset + (n - 1) * i / (PROBES - 1)) & ~4095ull;
+    unsigned probes = n <= FEW_BYTES ? PROBES_FEW : PROBES;
+    for (unsigned i = 0; i < probes; i++) {
+        uint64_t at = (offset + (n - 1) * i / (probes - 1)) & ~4095ull;
         if (i > 0 && at == last)
             continue;
         if (!byte_is_resident(f, at))
