@@ -65,6 +65,9 @@ NODISCARD enum err store_upload_open(struct store *s, str uuid, uint64_t offset,
                                      struct store_upload **ret);
 /* Closes without losing anything that was synced. NULL-safe. */
 void store_upload_close(struct store_upload *u);
+/* Says how long the file will be, if all goes well: its blocks are then found in larger steps. At
+ * most one step is taken in advance, and given back by the next sync or publish. */
+void store_upload_expect(struct store_upload *u, uint64_t size_bytes);
 /* Bytes in the file: the offset it was opened at and what was written since. */
 uint64_t store_upload_size(const struct store_upload *u);
 /* Writes at `offset`, at most store_upload_size. Starts writeback every few MiB so that the final

@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -19,9 +21,24 @@ static int sync_range(int fd, off_t offset, off_t n, unsigned flags)
     return sync_file_range(fd, offset, n, flags);
 }
 
+/* Only on ext4, which gains: 1 GiB written and synced took 1.58 ms of all CPUs per MB without, 1.34
+ * with it. tmpfs would clear the pages first, XFS allocates ahead by itself. */
+static int allocate(int fd, off_t offset, off_t n)
+{
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0)
+        return -1;
+    if (fs.f_type != EXT4_SUPER_MAGIC) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, n);
+}
+
 const struct store_sys store_sys_kernel = {
     .pwrite = pwrite,
     .sync_file_range = sync_range,
+    .allocate = allocate,
     .ftruncate = ftruncate,
     .fdatasync = fdatasync,
     .fsync = fsync,

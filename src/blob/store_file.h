@@ -21,8 +21,7 @@ enum {
      * up or not, for steps of 4, 8 and 16 MiB alike. Waiting, at each step, for the step two behind
      * makes that 2 to 4 ms with steps of 4 or 8 MiB (16: 7 to 9 ms) and bounds the dirty pages of a
      * stream to three steps, at 1.8 to 2.5 GB/s in all: above the rate of one core's SHA-256 (1.7
-     * GB/s). 8 needs half the calls of 4. fallocate did not help: its extents are converted at the
-     * sync, which then takes 25 to 55 ms unless every step was waited for. */
+     * GB/s). 8 needs half the calls of 4. */
     WRITEBACK_STEP_BYTES = 8 << 20,
     /* What one call writes becomes one folio of the page cache where the file system has large
      * ones. For longer writes the kernel takes blocks of memory that a virtual machine may have
@@ -30,12 +29,16 @@ enum {
      * MiB writes of 1 GiB after 5 s of rest, 0.6 for 512 KiB, 0.25 for 256 and 0.28 for 64. Where
      * memory stays, 1 MiB takes 0.21 and 256 KiB 0.25. */
     WRITE_PIECE_BYTES = 256 << 10,
+    /* How much is asked for at once of a file whose length is known, and so the most that a client
+     * who leaves takes from the disk beside what it sent. */
+    ALLOCATE_BYTES = 32 << 20,
 };
 
 /* The system calls whose failure the store must survive. Tests put their own in front. */
 struct store_sys {
     ssize_t (*pwrite)(int fd, const void *p, size_t n, off_t offset);
     int (*sync_file_range)(int fd, off_t offset, off_t n, unsigned flags);
+    int (*allocate)(int fd, off_t offset, off_t n); /* the file's size stays */
     int (*ftruncate)(int fd, off_t n);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);

@@ -10,11 +10,12 @@
 #include <unistd.h>
 
 /* System calls that count themselves and fail on request. */
-enum call { PWRITE, RANGE, TRUNCATE, DATASYNC, SYNC, LINK, CALL_COUNT };
+enum call { PWRITE, RANGE, ALLOCATE, TRUNCATE, DATASYNC, SYNC, LINK, CALL_COUNT };
 static unsigned calls[CALL_COUNT];
 static int errors[CALL_COUNT]; /* errno to fail with, once; 0: works */
 static size_t write_bytes_max; /* longer writes are cut short; 0: not */
 static size_t longest_write;
+static uint64_t allocated_end;
 
 static bool fails(enum call c)
 {
@@ -36,6 +37,13 @@ static int faulty_range(int fd, off_t offset, off_t n, unsigned flags)
 {
     return fails(RANGE) ? -1 : sync_file_range(fd, offset, n, flags);
 }
+static int faulty_allocate(int fd, off_t offset, off_t n)
+{
+    if (fails(ALLOCATE))
+        return -1;
+    allocated_end = (uint64_t)(offset + n);
+    return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, n);
+}
 static int faulty_truncate(int fd, off_t n)
 {
     return fails(TRUNCATE) ? -1 : ftruncate(fd, n);
@@ -56,6 +64,7 @@ static int faulty_link(int from_dir, const char *from, int to_dir, const char *t
 static const struct store_sys faulty = {
     .pwrite = faulty_pwrite,
     .sync_file_range = faulty_range,
+    .allocate = faulty_allocate,
     .ftruncate = faulty_truncate,
     .fdatasync = faulty_datasync,
     .fsync = faulty_sync,
@@ -68,6 +77,7 @@ static void calls_reset(void)
     memset(calls, 0, sizeof calls);
     memset(errors, 0, sizeof errors);
     write_bytes_max = longest_write = 0;
+    allocated_end = 0;
 }
 
 static struct store *open_store(void)
@@ -98,6 +108,15 @@ static bool upload_exists(str uuid)
     struct stat st;
     snprintf(path, sizeof path, "%s/store/uploads/%.*s", test_dir(), STR_ARG(uuid));
     return stat(path, &st) == 0;
+}
+
+/* What the file takes from the disk. */
+static uint64_t upload_room(str uuid)
+{
+    char path[512];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/store/uploads/%.*s", test_dir(), STR_ARG(uuid));
+    return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : UINT64_MAX;
 }
 
 static unsigned blob_files(void)
@@ -466,6 +485,58 @@ static enum err write_long(struct store_upload *u)
     return OK;
 }
 
+static void allocates_ahead(void)
+{
+    enum { MIB = 1 << 20 };
+    struct store *s = open_store();
+    struct store_upload *u;
+    str uuid = fresh_uuid();
+    CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
+    CHECK_INT(write_long(u), OK);
+    CHECK_INT(calls[ALLOCATE], 0); /* nobody knows how long it will be */
+    store_upload_close(u);
+
+    CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
+    store_upload_expect(u, 40 * MIB);
+    CHECK_INT(write_long(u), OK);
+    CHECK_INT(calls[ALLOCATE], 1);
+    CHECK_INT(allocated_end, 40 * MIB);
+    CHECK_INT(store_upload_sync(u, 40 * MIB), OK);
+    CHECK_INT(calls[TRUNCATE], 0);
+    store_upload_close(u);
+
+    /* It ends early: the rest goes back when it is synced, */
+    CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
+    store_upload_expect(u, 60 * MIB);
+    CHECK_INT(write_long(u), OK);
+    CHECK_INT(allocated_end, 60 * MIB);
+    CHECK(upload_room(uuid) >= 60 * MIB);
+    CHECK_INT(store_upload_sync(u, 40 * MIB), OK);
+    CHECK(upload_room(uuid) <= 41 * MIB);
+    store_upload_close(u);
+
+    /* or when a later process goes on with it. */
+    CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
+    store_upload_expect(u, 60 * MIB);
+    CHECK_INT(write_long(u), OK);
+    store_upload_close(u);
+    CHECK_INT(store_upload_open(s, uuid, 40 * MIB, &u), OK);
+    CHECK(upload_room(uuid) <= 41 * MIB);
+    store_upload_close(u);
+
+    /* A file system that cannot. */
+    calls_reset();
+    CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
+    store_upload_expect(u, 60 * MIB);
+    errors[ALLOCATE] = EOPNOTSUPP;
+    CHECK_INT(write_long(u), OK);
+    CHECK_INT(calls[ALLOCATE], 1);
+    CHECK_INT(store_upload_sync(u, 40 * MIB), OK);
+    CHECK_INT(calls[TRUNCATE], 0);
+    store_upload_close(u);
+    store_close(s);
+}
+
 static void writes_in_pieces(void)
 {
     enum { LENGTH = 3 * WRITE_PIECE_BYTES + 5 };
@@ -519,4 +590,5 @@ TESTS({"creates the tree", creates_the_tree}, {"refuses to open", refuses_to_ope
       {"misses what is not there", misses_what_is_not_there}, {"reads back", reads_back},
       {"survives a full disk", survives_a_full_disk}, {"failed sync poisons", failed_sync_poisons},
       {"failed directory fails all in flight", failed_directory_fails_all_in_flight},
-      {"writes in pieces", writes_in_pieces}, {"writes back early", writes_back_early})
+      {"allocates ahead", allocates_ahead}, {"writes in pieces", writes_in_pieces},
+      {"writes back early", writes_back_early})

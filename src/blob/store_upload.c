@@ -14,6 +14,8 @@ struct store_upload {
     int fd;
     uint64_t size_bytes;
     uint64_t flushed;         /* writeback was started for what is before */
+    uint64_t expected;        /* where the file will end; 0: not known */
+    uint64_t allocated;       /* blocks were asked for up to here, or may be there */
     bool dirty;               /* bytes or size changed since the last fdatasync */
     bool entry_durable;       /* uploads/ was synced since the file was created */
     unsigned entry_failures;  /* of uploads/, before the file was created */
@@ -41,13 +43,13 @@ static enum err poison(struct store_upload *u, enum err e)
 
 static enum err cut(struct store_upload *u, uint64_t size_bytes)
 {
-    if (u->size_bytes == size_bytes)
+    if (u->size_bytes == size_bytes && u->allocated <= size_bytes)
         return OK;
     if (u->size_bytes < size_bytes)
         return ERR_SIZE_INVALID;
     if (u->store->sys->ftruncate(u->fd, (off_t)size_bytes) != 0)
         return store_failed(u->store, "ftruncate", errno);
-    u->size_bytes = size_bytes;
+    u->size_bytes = u->allocated = size_bytes;
     u->dirty = true;
     return OK;
 }
@@ -61,6 +63,8 @@ static enum err resume(struct store_upload *u, uint64_t offset)
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < offset)
         return ERR_NOT_FOUND;
     u->size_bytes = (uint64_t)st.st_size;
+    if ((uint64_t)st.st_blocks * 512 >= u->size_bytes + WRITEBACK_STEP_BYTES)
+        u->allocated = (uint64_t)st.st_blocks * 512; /* what an earlier process asked for */
     u->flushed = offset;
     u->entry_durable = true; /* or the offset would not have been acknowledged */
     return cut(u, offset);
@@ -105,9 +109,29 @@ void store_upload_close(struct store_upload *u)
     free(u);
 }
 
+void store_upload_expect(struct store_upload *u, uint64_t size_bytes)
+{
+    u->expected = size_bytes;
+}
+
 uint64_t store_upload_size(const struct store_upload *u)
 {
     return u->size_bytes;
+}
+
+/* Asks for the blocks of what comes next: finding them a page at a time costs the writer more. They
+ * lie behind the end of the file until they are written. Who was refused does not ask again:
+ * writing will tell. */
+static void allocate_ahead(struct store_upload *u)
+{
+    uint64_t from = u->allocated > u->size_bytes ? u->allocated : u->size_bytes;
+    if (from >= u->size_bytes + WRITEBACK_STEP_BYTES || from + WRITEBACK_STEP_BYTES > u->expected)
+        return;
+    uint64_t left = u->expected - from, n = left < ALLOCATE_BYTES ? left : ALLOCATE_BYTES;
+    if (u->store->sys->allocate(u->fd, (off_t)from, (off_t)n) == 0)
+        u->allocated = from + n;
+    else
+        u->expected = 0;
 }
 
 /* Starts writeback of whole steps, and waits for the one two behind. An error told here will not
@@ -122,6 +146,7 @@ static enum err write_back(struct store_upload *u)
     enum err e = store_check_reserve(u->store);
     if (e)
         return e;
+    allocate_ahead(u);
     int r = sys->sync_file_range(u->fd, (off_t)u->flushed, (off_t)(end - u->flushed),
                                  SYNC_FILE_RANGE_WRITE);
     if (r == 0 && end >= 3 * step)

@@ -146,6 +146,8 @@ enum err upload_sink_new(const struct upload_sink_options *options, struct sink 
     s->start = u->offset;
     s->body_max = known ? options->body_bytes : room;
     s->body_error = known ? ERR_SIZE_INVALID : ERR_BODY_TOO_LARGE;
+    if (known)
+        store_upload_expect(u->file, u->offset + options->body_bytes);
     strand_init(&s->writing, options->pool);
     strand_init(&s->hashing, options->pool);
     *ret = &s->sink;
