@@ -67,6 +67,8 @@ static void log_failure(struct request *req, enum err e)
         database = db_writer_error_text(app->db, req->arena);
     if (e == store_condition(app->registry.store))
         store = store_error_text(app->registry.store, req->arena);
+    else if (e == ERR_BLOB_UNREADABLE)
+        store = store_read_error_text(app->registry.store, req->arena);
     if (database.n == 0 && (e == ERR_DB || e == ERR_DB_CORRUPT))
         database = db_error_text(reader, req->arena);
     const struct log_field fields[] = {

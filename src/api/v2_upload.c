@@ -251,8 +251,8 @@ struct source {
     bool usable;
 };
 
-/* Whether the source has the blob, and its file is there: who mounts a blob will not push it, and
- * then nobody would repair it. */
+/* Whether the source has the blob, and its file can be read: who mounts a blob will not push it,
+ * and then nobody would repair it. */
 static enum err check_content(struct v2_call *call, const struct source *source)
 {
     struct blob blob;
@@ -278,7 +278,7 @@ static enum err find_source(struct request *req, struct v2_call *call, struct so
     if (!e)
         e = check_content(call, ret);
     ret->usable = !e;
-    return e == ERR_DENIED || e == ERR_BLOB_UNKNOWN ? OK : e;
+    return e == ERR_DENIED || e == ERR_BLOB_UNKNOWN || e == ERR_BLOB_UNREADABLE ? OK : e;
 }
 
 /* ERR_BLOB_UNKNOWN when the source has it no more. */

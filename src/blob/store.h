@@ -58,6 +58,8 @@ enum err store_condition(struct store *s);
 NODISCARD enum err store_probe(struct store *s);
 /* What failed last, for the log: "fdatasync: Input/output error". Empty: nothing so far. */
 str store_error_text(struct store *s, struct arena *a);
+/* The same of blobs that could not be read: "open blobs/3f/3f...: Input/output error". */
+str store_read_error_text(struct store *s, struct arena *a);
 
 /* Opens the upload file `uuid`, creating it when `offset` is 0, and cuts it to `offset` bytes: what
  * lies behind was never acknowledged. ERR_NOT_FOUND when it is missing or shorter than offset. */
@@ -92,8 +94,9 @@ NODISCARD enum err store_upload_discard(struct store *s, str uuid);
 /* Size of an upload's file. ERR_NOT_FOUND when it is missing. */
 NODISCARD enum err store_upload_stat(struct store *s, str uuid, uint64_t *size_bytes);
 
-/* Opens a blob for reading. ERR_NOT_FOUND when the file is missing, ERR_IO when its size is not
- * size_bytes. */
+/* Opens a blob for reading, and reads its first byte. ERR_NOT_FOUND when there is no such file,
+ * ERR_SIZE_INVALID when its size is not size_bytes; ERR_IO and others when it cannot be read, which
+ * is counted. */
 NODISCARD enum err store_blob_open(struct store *s, str key, uint64_t size_bytes,
                                    struct file **ret);
 /* The same for who serves it: the file is kept open for the next who ask. */

@@ -255,7 +255,8 @@ struct store_space store_space(const struct store *s)
     return space;
 }
 
-enum err store_file_open(struct store *s, str key, int *ret)
+/* What is there and is no regular file is not the blob. */
+static enum err open_blob(struct store *s, str key, int *ret)
 {
     char name[STORE_KEY_LEN + 1];
     unsigned shard;
@@ -267,40 +268,56 @@ enum err store_file_open(struct store *s, str key, int *ret)
         fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     }
     if (fd < 0)
-        return err_from_errno(errno);
+        return errno == ELOOP ? ERR_NOT_FOUND : store_read_failed(s, "open", key, errno);
     *ret = fd;
+    return OK;
+}
+
+/* Up to n bytes; fewer only at the end of the file. */
+static enum err read_blob(struct store *s, str key, int fd, char *p, size_t n, size_t *got)
+{
+    for (*got = 0; *got < n;) {
+        ssize_t r = pread(fd, p + *got, n - *got, (off_t)*got);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return errno == EISDIR ? ERR_NOT_FOUND : store_read_failed(s, "read", key, errno);
+        if (r == 0)
+            break;
+        *got += (size_t)r;
+    }
     return OK;
 }
 
 enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct file **ret)
 {
+    char first;
     struct stat st;
+    size_t got;
     FD_CLEANUP int fd = -1;
-    enum err e = store_file_open(s, key, &fd);
+    enum err e = open_blob(s, key, &fd);
     if (e)
         return e;
     if (fstat(fd, &st) != 0)
-        return err_from_errno(errno);
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size_bytes)
-        return ERR_IO;
-    *ret = file_new(fd_take(&fd), size_bytes);
-    return OK;
+        return store_read_failed(s, "examine", key, errno);
+    if (!S_ISREG(st.st_mode))
+        return ERR_NOT_FOUND;
+    if ((uint64_t)st.st_size != size_bytes)
+        return ERR_SIZE_INVALID;
+    e = read_blob(s, key, fd, &first, size_bytes ? 1 : 0, &got);
+    if (!e)
+        *ret = file_new(fd_take(&fd), size_bytes);
+    return e;
 }
 
 enum err store_blob_read(struct store *s, str key, uint64_t size_bytes, void *p)
 {
+    size_t got;
     FD_CLEANUP int fd = -1;
-    enum err e = store_file_open(s, key, &fd);
-    if (e)
-        return e;
-    /* Asking for one byte more tells a file that is too long without a stat. */
-    ssize_t n;
-    do {
-        n = pread(fd, p, size_bytes + 1, 0);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return err_from_errno(errno);
-    return (uint64_t)n == size_bytes ? OK : ERR_IO;
+    enum err e = open_blob(s, key, &fd);
+    if (!e) /* asking for one byte more tells a file that is too long without a stat */
+        e = read_blob(s, key, fd, p, size_bytes + 1, &got);
+    return !e && got != size_bytes ? ERR_SIZE_INVALID : e;
 }
 
 enum err store_blob_unlink(struct store *s, str key)

@@ -88,18 +88,18 @@ struct store {
     struct cache *kept;   /* open files of blobs by key; NULL: none are kept */
     pthread_mutex_t lock; /* guards what follows */
     enum err condition;   /* store_condition */
-    char failure[128];
+    char failure[128], read_failure[128];
 };
 
 /* Notes that `what` failed with this errno, for store_condition and the log; returns its code. */
 enum err store_failed(struct store *s, const char *what, int errnum);
 /* The same for directory_sync. Returns e. */
 enum err store_directory_failed(struct store *s, const struct directory *d, enum err e);
+/* Notes that a blob's file is there and cannot be read, for the log; returns the code. One that is
+ * missing, or descriptors that are, are not the disk's failure. */
+enum err store_read_failed(struct store *s, const char *what, str key, int errnum);
 /* Notes that something was made durable. */
 void store_works(struct store *s);
-
-/* Opens a blob's file by name. */
-NODISCARD enum err store_file_open(struct store *s, str key, int *ret);
 
 /* store_kept.c: nobody is given the open file of this key any more. */
 void store_kept_forget(struct store *s, str key);

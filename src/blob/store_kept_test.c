@@ -88,7 +88,7 @@ static void keeps_what_was_served(void)
     CHECK(one == two);
     file_unref(two);
     CHECK(!store_blob_find_kept(f.store, key, CONTENT_BYTES + 1));
-    CHECK_INT(store_blob_open_kept(f.store, key, CONTENT_BYTES + 1, &two), ERR_IO);
+    CHECK_INT(store_blob_open_kept(f.store, key, CONTENT_BYTES + 1, &two), ERR_SIZE_INVALID);
     CHECK_INT(descriptors(), before + 1);
     CHECK_INT(store_blob_open_kept(f.store, STR("00112233445566778899aabbccddeeff"), 1, &two),
               ERR_NOT_FOUND);

@@ -1,4 +1,5 @@
-/* What is known of the disk below the file store: whether changes to it succeed. */
+/* What is known of the disk below the file store: whether changes to it succeed. That a file cannot
+ * be read is told of and counted, but is no condition: the others are served. */
 #include "base/metrics.h"
 #include "blob/store_file.h"
 
@@ -25,6 +26,20 @@ enum err store_directory_failed(struct store *s, const struct directory *d, enum
              e == ERR_MOVED        ? "is not the directory any more that the server has open"
              : e == ERR_PERMISSION ? "cannot be reached"
                                    : "fsync failed, now or a moment ago");
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+enum err store_read_failed(struct store *s, const char *what, str key, int errnum)
+{
+    char text[64];
+    enum err e = err_from_errno(errnum);
+    if (e == ERR_NOT_FOUND || e == ERR_NO_FILES)
+        return e;
+    metric_add(METRIC_STORE_READ_FAILURES, 1);
+    pthread_mutex_lock(&s->lock);
+    snprintf(s->read_failure, sizeof s->read_failure, "%s blobs/%.2s/%.*s: %s", what, key.p,
+             STR_ARG(key), strerror_r(errnum, text, sizeof text));
     pthread_mutex_unlock(&s->lock);
     return e;
 }
@@ -74,10 +89,20 @@ enum err store_probe(struct store *s)
     return e ? e : check_places(s);
 }
 
-str store_error_text(struct store *s, struct arena *a)
+static str locked_text(struct store *s, const char *text, struct arena *a)
 {
     pthread_mutex_lock(&s->lock);
-    str text = arena_str(a, str_from(s->failure));
+    str copy = arena_str(a, str_from(text));
     pthread_mutex_unlock(&s->lock);
-    return text;
+    return copy;
+}
+
+str store_error_text(struct store *s, struct arena *a)
+{
+    return locked_text(s, s->failure, a);
+}
+
+str store_read_error_text(struct store *s, struct arena *a)
+{
+    return locked_text(s, s->read_failure, a);
 }

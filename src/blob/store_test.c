@@ -218,14 +218,14 @@ static void round_trip(void)
     char loaded[16];
     CHECK_INT(store_blob_read(s, str_make(key, sizeof key), 11, loaded), OK);
     CHECK_STR(str_make(loaded, 11), "hello world");
-    CHECK_INT(store_blob_read(s, str_make(key, sizeof key), 10, loaded), ERR_IO);
-    CHECK_INT(store_blob_read(s, str_make(key, sizeof key), 12, loaded), ERR_IO);
+    CHECK_INT(store_blob_read(s, str_make(key, sizeof key), 10, loaded), ERR_SIZE_INVALID);
+    CHECK_INT(store_blob_read(s, str_make(key, sizeof key), 12, loaded), ERR_SIZE_INVALID);
     CHECK_INT(store_blob_read(s, str_make(other, sizeof other), 0, loaded), OK);
     CHECK_INT(store_blob_unlink(s, str_make(key, sizeof key)), OK);
     CHECK_INT(store_blob_read(s, str_make(key, sizeof key), 11, loaded), ERR_NOT_FOUND);
     CHECK_INT(store_blob_open(s, str_make(key, sizeof key), 11, &f), ERR_NOT_FOUND);
     CHECK_INT(store_blob_unlink(s, str_make(key, sizeof key)), OK);
-    CHECK_INT(store_blob_open(s, str_make(other, sizeof other), 1, &f), ERR_IO);
+    CHECK_INT(store_blob_open(s, str_make(other, sizeof other), 1, &f), ERR_SIZE_INVALID);
     CHECK_INT(store_blob_unlink(s, str_make(other, sizeof other)), OK);
     CHECK_INT(blob_files(), 0);
     store_close(s);

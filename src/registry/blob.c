@@ -31,15 +31,18 @@ enum err blob_find(struct db_conn *conn, const struct digest *digest, struct blo
     return blob_read(&c, ret);
 }
 
-static enum err as_unknown(enum err e)
+static enum err read_error(enum err e)
 {
-    return e == ERR_NOT_FOUND || e == ERR_IO ? ERR_BLOB_UNKNOWN : e;
+    if (e == ERR_NOT_FOUND || e == ERR_SIZE_INVALID)
+        return ERR_BLOB_UNKNOWN;
+    /* That there are no descriptors left says nothing of the blob. */
+    return e && e != ERR_NO_FILES ? ERR_BLOB_UNREADABLE : e;
 }
 
 enum err blob_open(struct store *store, const struct blob *blob, struct file **ret)
 {
     str key = str_make(blob->store_key, STORE_KEY_LEN);
-    return as_unknown(store_blob_open(store, key, blob->size_bytes, ret));
+    return read_error(store_blob_open(store, key, blob->size_bytes, ret));
 }
 
 enum err blob_serve(struct store *store, const struct db_conn *conn, const struct blob *blob,
@@ -47,7 +50,7 @@ enum err blob_serve(struct store *store, const struct db_conn *conn, const struc
 {
     str key = str_make(blob->store_key, STORE_KEY_LEN);
     if (db_may_block(conn))
-        return as_unknown(store_blob_open_kept(store, key, blob->size_bytes, ret));
+        return read_error(store_blob_open_kept(store, key, blob->size_bytes, ret));
     struct file *kept = store_blob_find_kept(store, key, blob->size_bytes);
     if (!kept)
         return ERR_WOULD_BLOCK;
@@ -59,7 +62,7 @@ enum err blob_load(struct store *store, const struct blob *blob, struct arena *a
 {
     str key = str_make(blob->store_key, STORE_KEY_LEN);
     char *bytes = arena_alloc(a, blob->size_bytes + 1);
-    enum err e = as_unknown(store_blob_read(store, key, blob->size_bytes, bytes));
+    enum err e = read_error(store_blob_read(store, key, blob->size_bytes, bytes));
     if (!e)
         *ret = str_make(bytes, blob->size_bytes);
     return e;

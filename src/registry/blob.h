@@ -22,7 +22,8 @@ NODISCARD enum err blob_find_linked(struct db_conn *conn, str full_name,
 NODISCARD enum err blob_find(struct db_conn *conn, const struct digest *digest, struct blob *ret);
 
 /* Opens the bytes. ERR_BLOB_UNKNOWN when the file is gone or cut: that looks like a blob that was
- * never pushed, so that the next push repairs it. */
+ * never pushed, so that the next push repairs it. ERR_BLOB_UNREADABLE when it is there and the disk
+ * does not give it, now at least: whoever was told that there is none would believe it. */
 NODISCARD enum err blob_open(struct store *store, const struct blob *blob, struct file **ret);
 
 /* The same for who serves it: ERR_WOULD_BLOCK on a reactor when the file is not open already. */

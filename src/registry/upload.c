@@ -194,7 +194,8 @@ static enum err commit_tx(struct db_conn *conn, void *arg)
     return e ? e : delete_tx(conn, &commit->delete);
 }
 
-/* Whether the content is stored already, and its file is whole as far as its size tells. */
+/* Whether the content is stored already, and its file can be read and is whole as far as its size
+ * tells. Otherwise what is being pushed takes its place. */
 static enum err look_up(struct registry *registry, struct db_conn *conn,
                         const struct upload_commit *what, bool *stored, bool *damaged)
 {
@@ -207,7 +208,7 @@ static enum err look_up(struct registry *registry, struct db_conn *conn,
     e = blob_open(registry->store, &blob, &file);
     if (e == OK)
         file_unref(file);
-    if (e && e != ERR_BLOB_UNKNOWN)
+    if (e && e != ERR_BLOB_UNKNOWN && e != ERR_BLOB_UNREADABLE)
         return e;
     *stored = e == OK && !blob.damaged;
     *damaged = !*stored;

@@ -15,6 +15,7 @@ enum fault_kind {
     FAULT_NAME = 4,  /* link, unlink, rename, mkdir, rmdir, open of a new file */
     FAULT_OPEN = 8,  /* open of a file that exists, for writing */
     FAULT_READ = 16, /* read, pread */
+    FAULT_LOOK = 32, /* open of a file that exists, for reading */
 };
 
 struct fault_control {

@@ -210,8 +210,8 @@ static int open_any(int dir, const char *path, int flags, mode_t mode)
         bool existed = !p || !fstatat(dir, path, &st, 0);
         bool makes = !existed && flags & O_CREAT;
         bool changes = makes || (flags & O_ACCMODE) != O_RDONLY;
-        enum fault_kind kind = makes ? FAULT_NAME : FAULT_OPEN;
-        if (!changes || !fault_wanted(kind) || !fault_hits(p))
+        enum fault_kind kind = makes ? FAULT_NAME : changes ? FAULT_OPEN : FAULT_LOOK;
+        if (!fault_wanted(kind) || !fault_hits(p))
             fd = (int)syscall(SYS_openat, dir, path, flags, mode);
         if (makes)
             fault_after(kind);

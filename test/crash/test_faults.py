@@ -7,6 +7,7 @@ For each step the first call is made to fail, then the second, and so on until t
 no list of calls has to be kept, and none is forgotten."""
 
 import errno
+import os
 import shutil
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from lib import faults
 from lib.fsck import assert_sound
 from lib.ledger import Ledger, holds
+from lib.metrics import Snapshot
 from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
 from lib.server import PASSWORD, run
 
@@ -450,6 +452,87 @@ def test_start(berth, control, tmp_path):
             Client(server, mode="none").push("f/a", b"data")
             server.stop()
             assert_sound(server.data)
+
+
+# -- reading
+
+def request_of(server, response):
+    """The line of the log about a request that failed."""
+    lines = []
+
+    def written():
+        lines[:] = [f for f in server.events("request_failed")
+                    if f["request"] == response.header("x-request-id")]
+        return lines
+    assert server.waits(written), server.text()
+    return lines[0]
+
+
+@pytest.mark.parametrize("size", [3000, 100_000])
+@pytest.mark.parametrize("kind", [faults.LOOK, faults.READ], ids=["open", "read"])
+def test_a_blob_that_cannot_be_read_is_not_a_missing_one(berth, control, kind, size):
+    server = berth({**SETTINGS, "metrics.listen": "127.0.0.1:0"}, env=control.environment())
+    client = Client(server, mode="none")
+    failures = "berth_store_read_failures_total"
+    target = "/v2/f/a/blobs/" + client.push("f/a", randbytes(size, "read"))
+    for method in ("GET", "HEAD"):
+        before = Snapshot(server).value(failures)
+        control.arm(kind, error=errno.EIO, pattern="blobs/", always=True)
+        response = client.request(method, target)
+        assert control.disarm()[0] == 1
+        assert response.status == 500, response
+        if method == "GET":
+            assert response.errors() == [
+                ("UNKNOWN", "the registry has this blob, but cannot read its file")]
+        line = request_of(server, response)
+        assert line["level"] == "error" and line["error"] == "BLOB_UNREADABLE", line
+        assert line["store"].startswith("open" if kind == faults.LOOK else "read"), line
+        assert line["store"].endswith("Input/output error"), line
+        assert Snapshot(server).value(failures) == before + 1
+    control.arm(faults.LOOK, error=errno.EMFILE, pattern="blobs/", always=True)
+    assert client.get(target).status == 503
+    control.disarm()
+    assert Snapshot(server).value(failures) == before + 1
+    assert client.once("GET", "/readyz").status == 200, "all the other blobs are served"
+    assert client.get(target).body == randbytes(size, "read")
+
+
+def test_a_blob_that_cannot_be_read_is_repaired_by_a_push(berth, control):
+    server = berth(SETTINGS, env=control.environment())
+    client = Client(server, mode="none")
+    data = randbytes(3000, "unreadable")
+    name = client.push("f/a", data)
+    (path,) = [p for p in (server.data / "blobs").rglob("*") if p.is_file()]
+    control.arm(faults.READ, error=errno.EIO, pattern=path.name, always=True)
+    mount = client.request("POST", f"/v2/f/b/blobs/uploads/?mount={name}&from=f/a")
+    assert mount.status == 202, "who mounts it would not push it"
+    assert client.blob("f/a", name).status == 500
+    assert client.push("f/a", data) == name
+    assert client.blob("f/a", name).body == data
+    assert control.disarm()[0] >= 3
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "long", "directory", "link"])
+def test_a_file_that_is_not_the_blob_is_a_missing_one(berth, damage):
+    server = berth(SETTINGS)
+    client = Client(server, mode="none")
+    for size in (3000, 100_000):
+        data = randbytes(size, "missing")
+        name = client.push("f/a", data)
+        (path,) = [p for p in (server.data / "blobs").rglob("*")
+                   if p.is_file() and p.stat().st_size == size]
+        if damage in ("cut", "long"):
+            os.truncate(path, size + (1 if damage == "long" else -1))
+        else:
+            path.unlink()
+        if damage == "directory":
+            path.mkdir()
+        elif damage == "link":
+            path.symlink_to("/etc/hostname")
+        assert client.blob("f/a", name).status == 404
+        assert client.head(f"/v2/f/a/blobs/{name}").status == 404
+        assert client.push("f/a", data) == name
+        assert client.blob("f/a", name).body == data
 
 
 def test_quarantine_fails(berth, control):

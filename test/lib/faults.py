@@ -6,7 +6,7 @@ import mmap
 import os
 import struct
 
-WRITE, SYNC, NAME, OPEN, READ = 1, 2, 4, 8, 16
+WRITE, SYNC, NAME, OPEN, READ, LOOK = 1, 2, 4, 8, 16, 32
 KINDS = {"write": WRITE, "sync": SYNC, "name": NAME}
 KILL = 0
 
