@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 enum {
+    WORKERS_MIN = 32, /* also on few CPUs: those that wait for the disk share its commits */
     CONTENT_SHARDS = 16,
     FILES_KEPT_MAX = 1024,
     FILES_KEPT_PART = 16, /* of the descriptors there are: the others are connections' */
@@ -14,7 +15,9 @@ enum {
 
 unsigned app_workers_n(const struct conf *conf)
 {
-    unsigned cpus = cpus_usable(), automatic = cpus > 4 ? 4 * cpus : 16;
+    unsigned automatic = 4 * cpus_usable();
+    if (automatic < WORKERS_MIN)
+        automatic = WORKERS_MIN;
     return conf->threads_workers ? (unsigned)conf->threads_workers : automatic;
 }
 
