@@ -1,6 +1,8 @@
 #include "base/test.h"
 #include "blob/store_file.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -44,6 +46,17 @@ static str publish(struct fixture *f)
     store_upload_close(u);
     CHECK_INT(store_upload_discard(f->store, str_from(uuid_a)), OK);
     return str_make(key, STORE_KEY_LEN);
+}
+
+/* As published, but without waiting for the disk. */
+static str plant(struct fixture *f, unsigned i)
+{
+    str key = arena_printf(&f->a, "00%030x", i);
+    int fd = open(arena_printf(&f->a, "%.*s/blobs/00/%.*s", STR_ARG(f->dir), STR_ARG(key)).p,
+                  O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && write(fd, "content", CONTENT_BYTES) == CONTENT_BYTES);
+    close(fd);
+    return key;
 }
 
 /* Asks for it and lets go of it at once. */
@@ -133,8 +146,8 @@ static void stays_below_its_bound(void)
     struct fixture f = fixture_open("bound", 8);
     str first = publish(&f);
     unsigned before = descriptors();
-    for (int i = 0; i < 64; i++)
-        serve(&f, publish(&f));
+    for (unsigned i = 0; i < 64; i++)
+        serve(&f, plant(&f, i));
     CHECK(descriptors() > before && descriptors() <= before + 8);
     serve(&f, first);
     CHECK(is_kept(&f, first));
@@ -171,7 +184,50 @@ static void gives_way_when_descriptors_are_short(void)
     fixture_close(&f);
 }
 
+struct reader {
+    struct fixture *f;
+    str key;
+    atomic_bool unlinked;
+};
+
+static void *read_on(void *arg)
+{
+    struct reader *r = arg;
+    bool last = false;
+    while (!last) {
+        struct file *file = NULL;
+        last = atomic_load(&r->unlinked);
+        enum err e = store_blob_open_kept(r->f->store, r->key, CONTENT_BYTES, &file);
+        CHECK(e == OK || e == ERR_NOT_FOUND);
+        file_unref(file);
+    }
+    return NULL;
+}
+
+/* Who opened the file before it was unlinked must not keep it after it was let go of. */
+static void is_not_outrun(void)
+{
+    struct fixture f = fixture_open("outrun", 8);
+    unsigned before = descriptors();
+    for (unsigned i = 0; i < 2000; i++) {
+        struct reader r = {.f = &f, .key = plant(&f, i)};
+        pthread_t thread;
+        CHECK_INT(pthread_create(&thread, NULL, read_on, &r), 0);
+        for (unsigned turns = i % 30; turns > 0; turns--) {
+            serve(&f, r.key);
+            store_kept_forget(f.store, r.key);
+        }
+        CHECK_INT(store_blob_unlink(f.store, r.key), OK);
+        atomic_store(&r.unlinked, true);
+        pthread_join(thread, NULL);
+        CHECK(!is_kept(&f, r.key));
+    }
+    CHECK_INT(descriptors(), before);
+    fixture_close(&f);
+}
+
 TESTS({"keeps what was served", keeps_what_was_served},
       {"lets go of what is removed", lets_go_of_what_is_removed},
       {"stays below its bound", stays_below_its_bound},
-      {"gives way when descriptors are short", gives_way_when_descriptors_are_short});
+      {"gives way when descriptors are short", gives_way_when_descriptors_are_short},
+      {"is not outrun", is_not_outrun});
