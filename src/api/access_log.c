@@ -1,6 +1,7 @@
 /* The access log: one line per request (docs/logging.md). */
 #include "api/metrics.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "http/trace.h"
 
 enum { PROXY_ID_MAX = 128 };
@@ -42,10 +43,24 @@ static void log_request(const struct request *req, const struct http_done *done)
         log_cstr("tls", done->tls), log_str("agent", request_header(req, STR("user-agent"))));
 }
 
+/* The client has the status already: only here is it told that the answer ended early. */
+static void log_unreadable(const struct request *req, const struct http_done *done)
+{
+    LOG(ERROR, "request_failed", log_err(ERR_BLOB_UNREADABLE),
+        log_str("request", str_make(req->id, REQUEST_ID_LEN)),
+        log_str("method", method_name(req->method)), log_str("path", req->path),
+        log_cstr("message", "the file could not be read to its end: the answer was cut off"),
+        log_int("out_bytes", (int64_t)done->body_out_bytes));
+}
+
 void api_on_done(const struct request *req, const struct http_done *done)
 {
     const struct app *app = req->app;
     api_metrics_count(req, done);
+    if (done->unreadable) {
+        metric_add(METRIC_STORE_READ_FAILURES, 1);
+        log_unreadable(req, done);
+    }
     if (atomic_load_explicit(&app->log_access, memory_order_relaxed))
         log_request(req, done);
 }

@@ -72,6 +72,7 @@ void exchange_end(struct exchange *x)
         .elapsed_us = clock_mono_us() - x->req.start_us,
         .worker_us = x->worker_us,
         .by_worker = x->by_worker,
+        .unreadable = x->unreadable,
         .http = x->conn->h2       ? "2"
                 : x->req.http_1_0 ? "1.0"
                                   : "1.1",
@@ -233,8 +234,8 @@ static void work_run(struct job *j, int worker)
         abort_sink(x);
         break;
     case WORK_READ_AHEAD:
-        file_read_ahead(s->file, s->offset + x->segment_sent,
-                        x->warm_end - (s->offset + x->segment_sent));
+        x->unreadable = !file_read_ahead(s->file, s->offset + x->segment_sent,
+                                         x->warm_end - (s->offset + x->segment_sent));
         break;
     }
     if (x->work != WORK_READ_AHEAD)

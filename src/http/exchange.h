@@ -118,6 +118,7 @@ struct exchange {
     uint64_t segment_sent;
     uint64_t warm_end; /* the segment's file is in memory up to here */
     uint64_t body_out;
+    bool unreadable; /* the segment's file does not give what was promised: nothing more is sent */
 
     union {
         struct h1_part h1;

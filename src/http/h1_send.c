@@ -166,6 +166,8 @@ static ssize_t send_file(struct conn *c)
     struct exchange *x = c->x;
     struct segment *s = x->segment;
     uint64_t n = s->n - x->segment_sent;
+    if (x->unreadable)
+        return IO_END;
     n = exchange_warm(x, n < TURN_BYTES ? n : TURN_BYTES);
     if (n == 0)
         return IO_COLD;
@@ -204,7 +206,8 @@ bool h1_send(struct conn *c)
             exchange_send_pause(x);
             return exchange_submit(x, WORK_READ_AHEAD);
         } else {
-            /* IO_END too: the file is shorter than promised, and what is missing is not made up. */
+            /* The file's end, too: what was promised and is missing is not made up. */
+            x->unreadable |= n == IO_END && !memory;
             return conn_gone(c);
         }
     }

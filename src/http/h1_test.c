@@ -257,6 +257,7 @@ static void short_file_ends_the_connection(void)
     CHECK_INT(r.body_n, 10002);
     close(fd);
     fixture_stop(&f);
+    CHECK(f.last_done.unreadable);
 }
 
 /* Timeouts: small values, and waiting for the end of the connection; not so small where a request

@@ -43,6 +43,8 @@ static ssize_t next_data(nghttp2_session *session, int32_t id, uint8_t *unused, 
     struct exchange *x = source->ptr;
     const struct segment *s = x->segment;
     uint64_t left = s->n - x->segment_sent, n = left;
+    if (x->unreadable)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (s->file) {
         n = exchange_warm(x, n < TURN_BYTES ? n : TURN_BYTES);
         if (n == 0) {
@@ -114,7 +116,9 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
     memcpy(p, head, FRAME_HEAD_BYTES);
     if (!s->file)
         memcpy(p + FRAME_HEAD_BYTES, s->memory.p + x->segment_sent, n);
-    else if (!read_file(s, x->segment_sent, p + FRAME_HEAD_BYTES, n))
+    else
+        x->unreadable = !read_file(s, x->segment_sent, p + FRAME_HEAD_BYTES, n);
+    if (x->unreadable)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     h->gather_n += FRAME_HEAD_BYTES + n;
     exchange_sent(x, n);

@@ -40,6 +40,7 @@ struct http_done {
     uint64_t first_byte_us; /* to the first byte of the answer */
     uint64_t worker_us;     /* workers' part in it */
     bool by_worker;         /* false: a reactor did it all */
+    bool unreadable;        /* a file could not be read to its end: the answer ended early */
     const char *http;       /* version: "1.0", "1.1" or "2" */
     const char *tls;        /* version: "1.3"; NULL: cleartext */
 };

@@ -100,7 +100,7 @@ bool file_is_resident(struct file *f, uint64_t offset, uint64_t n, uint64_t now_
     return true;
 }
 
-void file_read_ahead(struct file *f, uint64_t offset, uint64_t n)
+bool file_read_ahead(struct file *f, uint64_t offset, uint64_t n)
 {
     char scratch[READ_BYTES];
     if (n >= FILE_SMALL_BYTES)
@@ -111,8 +111,9 @@ void file_read_ahead(struct file *f, uint64_t offset, uint64_t n)
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            return;
+            return false;
         offset += (uint64_t)got;
         n -= (uint64_t)got;
     }
+    return true;
 }

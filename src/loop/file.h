@@ -29,5 +29,5 @@ void file_unref(struct file *f);
 enum { FILE_SMALL_BYTES = 64 * 1024, FILE_TRUST_MS = 1000 };
 bool file_is_resident(struct file *f, uint64_t offset, uint64_t n, uint64_t now_ms);
 /* Worker; blocks. Reads [offset, offset + n) into the page cache and asks the kernel to go on with
- * the next MiBs. Errors show when the bytes are used. */
-void file_read_ahead(struct file *f, uint64_t offset, uint64_t n);
+ * the next MiBs. False when they cannot all be read. */
+NODISCARD bool file_read_ahead(struct file *f, uint64_t offset, uint64_t n);

@@ -37,7 +37,8 @@ static void written_pages_are_resident(void)
     /* A file system without RWF_NOWAIT says no at all times; all others have what was written. */
     if (known)
         CHECK(file_is_resident(f, 4096, 1, 1));
-    file_read_ahead(f, 0, 1 << 20);
+    CHECK(file_read_ahead(f, 0, 1 << 20));
+    CHECK(!file_read_ahead(f, 0, (1 << 20) + 1)); /* that much is not there */
     CHECK_INT(file_is_resident(f, 0, 1 << 20, 1), known);
     CHECK(file_is_resident(f, 0, 0, 1) == known);
     file_unref(f);
@@ -69,7 +70,7 @@ static void dropped_pages_are_not_resident(void)
     struct file *f = make(test_dir(), 1 << 20);
     if (file_is_resident(f, 0, 1 << 20, 1)) {
         CHECK(dropped_pages_are_missed(f));
-        file_read_ahead(f, 0, 1 << 20);
+        CHECK(file_read_ahead(f, 0, 1 << 20));
         CHECK(file_is_resident(f, 0, 1 << 20, 1));
     }
     file_unref(f);

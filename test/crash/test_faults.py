@@ -9,11 +9,13 @@ no list of calls has to be kept, and none is forgotten."""
 import errno
 import os
 import shutil
+import socket
 
 import pytest
 
 from lib import faults
 from lib.fsck import assert_sound
+from lib.h2 import H2
 from lib.ledger import Ledger, holds
 from lib.metrics import Snapshot
 from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
@@ -495,6 +497,49 @@ def test_a_blob_that_cannot_be_read_is_not_a_missing_one(berth, control, kind, s
     assert Snapshot(server).value(failures) == before + 1
     assert client.once("GET", "/readyz").status == 200, "all the other blobs are served"
     assert client.get(target).body == randbytes(size, "read")
+
+
+def whatever_comes(server, target):
+    """All bytes of one answer, to the end of the connection."""
+    with socket.create_connection(server.address, 20) as sock:
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        parts = []
+        try:
+            while not parts or parts[-1]:
+                parts.append(sock.recv(1 << 20))
+        except ConnectionResetError:
+            pass
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_a_blob_that_breaks_off_is_not_made_up(berth, control, http):
+    """The head is out when the disk fails: the answer ends there, and log and metrics tell."""
+    server = berth({**SETTINGS, "metrics.listen": "127.0.0.1:0", "http2.cleartext": "true"},
+                   env=control.environment())
+    client = Client(server, mode="none")
+    data, failures = randbytes(3 << 20, "breaks"), "berth_store_read_failures_total"
+    target = "/v2/f/a/blobs/" + client.push("f/a", data)
+    if http == "2":
+        # The first reading is the handler's, the next one the body's.
+        control.arm(faults.READ, first=2, error=errno.EIO, pattern="blobs/", always=True)
+        with H2(server.address) as conn:
+            stream = conn.ask(target)
+            assert stream.status == 200 and stream.reset and len(stream.body) < len(data)
+        assert control.disarm()[0] == 1
+    else:
+        assert client.once("GET", target).body == data  # and now the file is open
+        (path,) = [p for p in (server.data / "blobs").rglob("*") if p.is_file()]
+        os.truncate(path, len(data) // 2)
+        answer = whatever_comes(server, target)
+        assert answer.startswith(b"HTTP/1.1 200 ") and len(answer) < len(data)
+        path.write_bytes(data)
+    assert server.waits(lambda: server.events("request_failed"))
+    (line,) = server.events("request_failed")
+    assert line["level"] == "error" and line["error"] == "BLOB_UNREADABLE", line
+    assert line["path"] == target and int(line["out_bytes"]) < len(data), line
+    assert server.waits(lambda: Snapshot(server).value(failures) == 1)
+    assert client.once("GET", target).body == data
 
 
 def test_a_blob_that_cannot_be_read_is_repaired_by_a_push(berth, control):
