@@ -461,6 +461,7 @@ static enum err upload_get(struct request *req, struct response *res)
     enum err e = snapshot.err;
     if (!e)
         e = v2_enter(req, res, ACTION_PUSH, &call);
+    db_snapshot_end(&snapshot); /* a row may have been written since */
     if (!e)
         e = find(req, call, &uuid, &row);
     if (e)

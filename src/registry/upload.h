@@ -16,7 +16,8 @@ struct upload_owner {
     str full_name, principal;
 };
 
-/* The upload, if it is this owner's. ERR_BLOB_UPLOAD_UNKNOWN otherwise. */
+/* The upload, if it is this owner's. ERR_BLOB_UPLOAD_UNKNOWN otherwise. Not to be called in a
+ * snapshot (db.h): one that got its row meanwhile would be missed. */
 NODISCARD enum err upload_find(struct registry *registry, struct db_conn *conn, str uuid,
                                const struct upload_owner *owner, struct upload_row *ret);
 

@@ -4,8 +4,8 @@
  * that hold nothing; a stop does not (upload_keep_begun).
  *
  * An upload is either here or has a row, for its whole life. Its row is committed before it leaves
- * here, so who looks here first and then for a row does not miss it on its way. Which of the two
- * only changes while the upload is checked out (blob/upload_state.h).
+ * here, so who looks here first and then, in no older snapshot, for a row does not miss it on its
+ * way. Which of the two only changes while the upload is checked out (blob/upload_state.h).
  *
  * All functions may be called from any thread and never block on the disk. */
 #pragma once
