@@ -49,14 +49,15 @@ static bool make_block(struct load *l)
 bool blobs_prepare(struct load *l)
 {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    l->blobs = calloc(l->operations_max, sizeof *l->blobs);
+    bool stall = l->mode == MODE_STALL;
+    l->blobs = calloc(stall ? 1 : l->operations_max, sizeof *l->blobs);
     bool ok = md && l->blobs && make_block(l);
     for (size_t n = 0; ok && n < BLOB_BLOCK;) {
         ssize_t got = getrandom(l->block + n, BLOB_BLOCK - n, 0);
         ok = got > 0;
         n += ok ? (size_t)got : 0;
     }
-    for (uint64_t n = 0; ok && n < l->operations_max; n++) {
+    for (uint64_t n = 0; ok && !stall && n < l->operations_max; n++) {
         mark_blob(l, &l->blobs[n], n);
         ok = digest_blob(l, &l->blobs[n], md);
     }
@@ -87,4 +88,15 @@ int body_next(const struct load *l, const struct exchange *x, size_t room,
         at += size;
     }
     return n;
+}
+
+bool body_stalls(struct load *l, const struct exchange *x)
+{
+    if (l->mode != MODE_STALL || x->body_sent < STALL_BYTES)
+        return false;
+    if (++l->stalled == (uint64_t)l->connections * l->streams) {
+        puts("ready");
+        fflush(stdout);
+    }
+    return true;
 }

@@ -102,22 +102,29 @@ static void hold_packets(const struct conn *c, int on)
     setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
 }
 
-/* OpenSSL makes a system call for each record, the kernel a packet of each call when the line is
- * free; several records are to be one packet. */
-static ssize_t tls_write(struct conn *c, const char *p, size_t n)
+/* OpenSSL makes a system call of each record, and the kernel a packet of each call when the line is
+ * free: they are kept back until all are there. */
+static ssize_t tls_write(struct conn *c, const struct iovec *iov, int n)
 {
-    if (n <= RECORD_BYTES)
-        return tls_result(c, SSL_write(c->tls, p, (int)n));
-    hold_packets(c, 1);
-    ssize_t sent = tls_result(c, SSL_write(c->tls, p, (int)n));
-    hold_packets(c, 0);
-    return sent;
+    bool several = n > 1 || iov[0].iov_len > RECORD_BYTES;
+    ssize_t done = 0, sent = 0;
+    if (several)
+        hold_packets(c, 1);
+    for (int i = 0; i < n && sent >= 0; i++)
+        for (size_t at = 0; at < iov[i].iov_len && sent >= 0; at += sent > 0 ? (size_t)sent : 0) {
+            const char *p = (const char *)iov[i].iov_base + at;
+            sent = tls_result(c, SSL_write(c->tls, p, (int)(iov[i].iov_len - at)));
+            done += sent > 0 ? sent : 0;
+        }
+    if (several)
+        hold_packets(c, 0);
+    return done > 0 ? done : sent;
 }
 
 ssize_t conn_write(struct conn *c, const struct iovec *iov, int n)
 {
     if (c->tls)
-        return tls_write(c, iov[0].iov_base, iov[0].iov_len);
+        return tls_write(c, iov, n);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
     return plain_result(sendmsg(c->fd, &msg, MSG_NOSIGNAL));
 }

@@ -1,6 +1,6 @@
-/* Clients that hold what a server has little of: idle ones, slow readers, heads that never end,
- * bodies that stop. They are set up one after the other with blocking calls; then one epoll loop
- * with a clock keeps them going. Who is thrown out comes again and is counted. */
+/* Clients that hold what a server has little of: idle ones, slow readers, heads that never end (of
+ * bodies that stop see MODE_STALL). They are set up one after the other with blocking calls; then
+ * one epoll loop with a clock keeps them going. Who is thrown out comes again and is counted. */
 #include "conn.h"
 
 #include <fcntl.h>
@@ -15,9 +15,8 @@
 
 enum {
     TICK_MS = 100,
-    LORIS_TICKS = 10,        /* one byte of a head a second */
-    RECEIVE_BYTES = 16384,   /* of a slow reader's socket */
-    STALL_BYTES = 256 << 10, /* of a body before it stops */
+    LORIS_TICKS = 10,      /* one byte of a head a second */
+    RECEIVE_BYTES = 16384, /* of a slow reader's socket */
     TEXT_BYTES_MAX = 12288,
     EVENTS_MAX = 256,
 };
@@ -92,27 +91,6 @@ static bool read_answer(struct conn *c, char text[TEXT_BYTES_MAX], const char *s
     return false;
 }
 
-static bool begin_push(const struct load *l, struct conn *c)
-{
-    static char body[STALL_BYTES];
-    char text[TEXT_BYTES_MAX], path[PATH_BYTES_MAX], more[64];
-    snprintf(path, sizeof path, "%s/blobs/uploads/", l->path);
-    int n = request_text(l, "POST", path, "Content-Length: 0\r\n\r\n", text);
-    if (!send_all(c, text, (size_t)n) || !read_answer(c, text, "202"))
-        return false;
-    const char *to = strcasestr(text, "\nlocation: ");
-    if (!to)
-        return false;
-    to += strlen("\nlocation: ");
-    const char *scheme = strstr(to, "://");
-    if (scheme && scheme < strchr(to, '\n'))
-        to = strchr(scheme + 3, '/');
-    snprintf(path, sizeof path, "%.*s", (int)strcspn(to, "\r\n"), to);
-    snprintf(more, sizeof more, "Content-Length: %" PRIu64 "\r\n\r\n", l->blob_bytes);
-    n = request_text(l, "PATCH", path, more, text);
-    return send_all(c, text, (size_t)n) && send_all(c, body, sizeof body);
-}
-
 static bool take_place(struct crowd_run *r, struct member *m)
 {
     struct load *l = r->load;
@@ -136,9 +114,6 @@ static bool take_place(struct crowd_run *r, struct member *m)
         break;
     case CROWD_LORIS:
         ok = send_all(m->conn, "GET /v2/ HTTP/1.1\r\nX: ", 22);
-        break;
-    case CROWD_STALL:
-        ok = begin_push(l, m->conn);
         break;
     }
     if (ok && epoll_ctl(r->epoll, EPOLL_CTL_ADD, m->conn->fd, &ev) == 0) {

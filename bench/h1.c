@@ -79,6 +79,8 @@ static bool send_request(struct load *l, struct conn *c, int epoll)
         c->head_sent += of_head;
         x->body_sent += (size_t)sent - of_head;
         l->bytes_out += (uint64_t)sent;
+        if (body_stalls(l, x))
+            break;
     }
     conn_watch(c, epoll, false);
     c->state = CONN_HEAD;

@@ -1,5 +1,6 @@
 /* HTTP/2 by libnghttp2: up to `streams` operations at a time on a connection. What the library
- * wants to send is gathered in one buffer, to be one system call, or a few full TLS records.
+ * wants to send is gathered in one buffer, to be one system call, or a few full TLS records; the
+ * bulk of a blob follows it from where it is.
  * Windows are as large as browsers' and container clients' grow to, so that they do not bound the
  * rate. */
 #include "conn.h"
@@ -12,7 +13,8 @@
 #include <sys/epoll.h>
 
 enum {
-    OUT_BYTES = 4 * RECORD_BYTES, /* more would not stay in the CPU's near caches */
+    OUT_BYTES = SEND_BYTES_MAX,
+    FRAME_BYTES = 4 * RECORD_BYTES, /* of DATA, when the server takes as many */
     IN_BYTES = 1 << 17,
     STREAM_WINDOW = 4 << 20,
     CONNECTION_WINDOW = 16 << 20,
@@ -27,13 +29,16 @@ struct h2 {
     unsigned busy;
     char *out;
     size_t out_n, out_sent;
+    struct iovec bulk[BODY_PARTS_MAX]; /* goes out behind `out` */
+    int bulk_n, bulk_sent;
 };
 
-/* Never more than what the session wants to write now: it stops when the buffer is full. */
+/* Never more than what the session wants to write now: it stops when the buffer is full, or what is
+ * in it has to go first. */
 static ssize_t on_send(nghttp2_session *s, const uint8_t *p, size_t n, int flags, void *arg)
 {
     struct h2 *h = ((struct conn *)arg)->h2;
-    if (n > OUT_BYTES - h->out_n)
+    if (h->bulk_n > 0 || n > OUT_BYTES - h->out_n)
         return NGHTTP2_ERR_WOULDBLOCK;
     memcpy(h->out + h->out_n, p, n);
     h->out_n += n;
@@ -45,6 +50,8 @@ static ssize_t on_body(nghttp2_session *s, int32_t stream, uint8_t *p, size_t n,
 {
     const struct exchange *x = source->ptr;
     uint64_t left = x->body_n - x->body_sent;
+    if (body_stalls(((struct conn *)arg)->h2->load, x))
+        return NGHTTP2_ERR_DEFERRED;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (left <= n)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -57,15 +64,20 @@ static int on_send_data(nghttp2_session *s, nghttp2_frame *frame, const uint8_t 
     struct h2 *h = ((struct conn *)arg)->h2;
     struct exchange *x = source->ptr;
     struct iovec iov[BODY_PARTS_MAX];
-    if (n + HEAD_LEN > OUT_BYTES - h->out_n)
+    bool bulk = x->blob && n >= RECORD_BYTES;
+    if (h->bulk_n > 0 || HEAD_LEN + (bulk ? 0 : n) > OUT_BYTES - h->out_n)
         return NGHTTP2_ERR_WOULDBLOCK;
     memcpy(h->out + h->out_n, head, HEAD_LEN);
     h->out_n += HEAD_LEN;
     while (n > 0) {
         int parts = body_next(h->load, x, n, iov);
         for (int i = 0; i < parts; i++) {
-            memcpy(h->out + h->out_n, iov[i].iov_base, iov[i].iov_len);
-            h->out_n += iov[i].iov_len;
+            if (bulk) {
+                h->bulk[h->bulk_n++] = iov[i];
+            } else {
+                memcpy(h->out + h->out_n, iov[i].iov_base, iov[i].iov_len);
+                h->out_n += iov[i].iov_len;
+            }
             x->body_sent += iov[i].iov_len;
             n -= iov[i].iov_len;
         }
@@ -73,11 +85,10 @@ static int on_send_data(nghttp2_session *s, nghttp2_frame *frame, const uint8_t 
     return 0;
 }
 
-/* A DATA frame as large as the peer takes; one that fills `out`, with its head, is full records. */
 static ssize_t on_body_length(nghttp2_session *s, uint8_t type, int32_t stream, int32_t window,
                               int32_t stream_window, uint32_t frame_max, void *arg)
 {
-    return frame_max < OUT_BYTES - HEAD_LEN ? (ssize_t)frame_max : OUT_BYTES - HEAD_LEN;
+    return frame_max < FRAME_BYTES ? (ssize_t)frame_max : FRAME_BYTES;
 }
 
 static nghttp2_nv nv(const char *name, const char *value)
@@ -139,6 +150,16 @@ static int on_chunk(nghttp2_session *s, uint8_t flags, int32_t stream, const uin
     return 0;
 }
 
+/* An answer before the end of the body: the rest has nobody to go to. */
+static int on_frame(nghttp2_session *s, const nghttp2_frame *frame, void *arg)
+{
+    const struct exchange *x = nghttp2_session_get_stream_user_data(s, frame->hd.stream_id);
+    bool answer = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
+    if (!x || !answer || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) || x->body_sent == x->body_n)
+        return 0;
+    return nghttp2_submit_rst_stream(s, 0, frame->hd.stream_id, NGHTTP2_CANCEL);
+}
+
 static int on_close(nghttp2_session *s, int32_t stream, uint32_t code, void *arg)
 {
     struct load *l = ((struct conn *)arg)->h2->load;
@@ -151,29 +172,54 @@ static int on_close(nghttp2_session *s, int32_t stream, uint32_t code, void *arg
     return next_request(l, x) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+static int unsent(const struct h2 *h, struct iovec iov[1 + BODY_PARTS_MAX])
+{
+    int n = 0;
+    if (h->out_sent < h->out_n)
+        iov[n++] = (struct iovec){h->out + h->out_sent, h->out_n - h->out_sent};
+    for (int i = h->bulk_sent; i < h->bulk_n; i++)
+        iov[n++] = h->bulk[i];
+    return n;
+}
+
+static void note_sent(struct h2 *h, size_t n)
+{
+    size_t of_out = n < h->out_n - h->out_sent ? n : h->out_n - h->out_sent;
+    h->out_sent += of_out;
+    n -= of_out;
+    for (; h->bulk_sent < h->bulk_n && n >= h->bulk[h->bulk_sent].iov_len; h->bulk_sent++)
+        n -= h->bulk[h->bulk_sent].iov_len;
+    if (n > 0) {
+        struct iovec *part = &h->bulk[h->bulk_sent];
+        *part = (struct iovec){(char *)part->iov_base + n, part->iov_len - n};
+    }
+}
+
 /* Sends what the session has and the socket takes. */
 static bool flush(struct load *l, struct conn *c, int epoll)
 {
     struct h2 *h = c->h2;
     for (;;) {
-        if (h->out_sent == h->out_n) {
+        struct iovec iov[1 + BODY_PARTS_MAX];
+        int parts = unsent(h, iov);
+        if (parts == 0) {
             h->out_sent = h->out_n = 0;
+            h->bulk_sent = h->bulk_n = 0;
             if (nghttp2_session_send(h->session) != 0)
                 return false;
-            if (h->out_n == 0) {
+            if ((parts = unsent(h, iov)) == 0) {
                 conn_watch(c, epoll, false);
                 return true;
             }
         }
-        struct iovec iov = {h->out + h->out_sent, h->out_n - h->out_sent};
-        ssize_t n = conn_write(c, &iov, 1);
+        ssize_t n = conn_write(c, iov, parts);
         if (n == IO_WAIT) {
             conn_watch(c, epoll, true);
             return true;
         }
         if (n == IO_FAILED)
             return false;
-        h->out_sent += (size_t)n;
+        note_sent(h, (size_t)n);
         l->bytes_out += (uint64_t)n;
     }
 }
@@ -218,6 +264,7 @@ static bool make_session(struct conn *c)
     nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, on_body_length);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_chunk);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
     int e = nghttp2_session_client_new(&c->h2->session, callbacks, c);
     nghttp2_session_callbacks_del(callbacks);

@@ -16,7 +16,7 @@ static const char usage_text[] =
     "load idle [OPTIONS] URL                 one request each, then nothing\n"
     "load slow [OPTIONS] -b RATE URL         answers read at RATE bytes a second\n"
     "load loris [OPTIONS] URL                heads of one byte a second that never end\n"
-    "load stall [OPTIONS] -z BYTES URL       pushes as above that stop after 256 KiB\n"
+    "load stall [OPTIONS] -z BYTES URL       pushes with PATCH that stop after 256 KiB\n"
     "load sha256 -s SECONDS [-c THREADS]     SHA-256 rate of so many threads together\n"
     "load disk -z BYTES FILE                 this disk's rate of write and fsync\n"
     "load receive [-c STREAMS] -z BYTES FILE the most any receiver could do: socket, SHA-256, "
@@ -36,9 +36,9 @@ struct command {
     int what; /* enum mode or enum crowd */
 };
 static const struct command commands[] = {
-    {"get", TIMED, MODE_GET},      {"put", TIMED, MODE_PUT},    {"push", TIMED, MODE_PUSH},
-    {"idle", CROWD, CROWD_IDLE},   {"slow", CROWD, CROWD_SLOW}, {"loris", CROWD, CROWD_LORIS},
-    {"stall", CROWD, CROWD_STALL}, {"sha256", SHA256, 0},       {"disk", DISK, 0},
+    {"get", TIMED, MODE_GET},     {"put", TIMED, MODE_PUT},    {"push", TIMED, MODE_PUSH},
+    {"idle", CROWD, CROWD_IDLE},  {"slow", CROWD, CROWD_SLOW}, {"loris", CROWD, CROWD_LORIS},
+    {"stall", TIMED, MODE_STALL}, {"sha256", SHA256, 0},       {"disk", DISK, 0},
     {"receive", RECEIVE, 0},
 };
 
@@ -174,10 +174,11 @@ static void report(const struct load *l)
 {
     double seconds = (double)(l->end_us - l->start_us) / 1e6;
     printf("{\"operations\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"seconds\": %.6f, "
-           "\"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64 ", \"cpu\": %.3f, "
+           "\"returned\": %" PRIu64 ", \"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64
+           ", \"cpu\": %.3f, "
            "\"p50_us\": %" PRIu64 ", \"p90_us\": %" PRIu64 ", \"p99_us\": %" PRIu64 ", "
            "\"p999_us\": %" PRIu64 ", \"max_us\": %" PRIu64 ", \"first_error\": \"%s\"}\n",
-           l->done, l->errors, seconds, l->bytes_in, l->bytes_out, l->cpu,
+           l->done, l->errors, seconds, l->returned, l->bytes_in, l->bytes_out, l->cpu,
            histogram_quantile(&l->latency_us, 0.5), histogram_quantile(&l->latency_us, 0.9),
            histogram_quantile(&l->latency_us, 0.99), histogram_quantile(&l->latency_us, 0.999),
            l->latency_us.max, l->first_error);
@@ -188,7 +189,7 @@ static int run(struct load *l)
     if (l->mode == MODE_PUT && l->text_n == 0)
         return usage();
     if (l->mode >= MODE_PUSH) {
-        if (l->blob_bytes == 0 || l->operations_max == UINT64_MAX)
+        if (l->blob_bytes == 0 || (l->operations_max == UINT64_MAX && l->mode != MODE_STALL))
             return usage();
         if (!blobs_prepare(l)) {
             fputs("load: no memory for the blobs\n", stderr);

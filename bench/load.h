@@ -19,11 +19,13 @@ enum mode {
     MODE_PUT,        /* a small text body, different each time */
     MODE_PUSH,       /* POST, PUT with the blob */
     MODE_PUSH_PATCH, /* POST, PATCH with the blob, empty PUT: what docker does */
+    MODE_STALL,      /* POST, and a PATCH that stops after STALL_BYTES */
 };
 
 enum {
-    BLOB_MARK = 64,        /* leading bytes that make each blob different */
-    BLOB_BLOCK = 1 << 20,  /* random bytes repeated after the mark */
+    BLOB_MARK = 64,       /* leading bytes that make each blob different */
+    BLOB_BLOCK = 1 << 20, /* random bytes repeated after the mark */
+    STALL_BYTES = 256 << 10,
     DIGEST_LEN = 71,       /* "sha256:" and 64 digits */
     NUMBER_LEN = 12,       /* digits that replace NUMBER */
     PATH_BYTES_MAX = 4096, /* of a request, with its query */
@@ -67,7 +69,7 @@ struct load {
     uint64_t seed; /* push, put: different in each run against the same store */
 
     /* Prepared before the clock starts. */
-    struct blob *blobs; /* operations_max of them */
+    struct blob *blobs; /* operations_max of them; stall: one, without digest */
     char *block;        /* BLOB_BLOCK bytes, mapped from block_fd, until the process ends */
     int block_fd;
 
@@ -75,7 +77,8 @@ struct load {
     uint64_t begun;
     uint64_t done;
     uint64_t errors;
-    uint64_t bytes_in; /* of response bodies */
+    uint64_t stalled, returned; /* bodies that stopped; those that the server gave up */
+    uint64_t bytes_in;          /* of response bodies */
     uint64_t bytes_out;
     uint64_t start_us, end_us;
     double cpu; /* this process's share of one core while the clock ran */
@@ -118,13 +121,16 @@ bool blobs_prepare(struct load *l);
 int body_next(const struct load *l, const struct exchange *x, size_t room,
               struct iovec iov[BODY_PARTS_MAX]);
 
+/* Before more of x's body is sent. True: it stops here. Prints "ready" when all have stopped. */
+bool body_stalls(struct load *l, const struct exchange *x);
+
 /* script.c: makes x's next request. False when nothing is left to do. */
 bool script_next(struct load *l, struct exchange *x);
 /* The answer is complete: counts it. True when the operation goes on with another request. `text`
  * is what of it is shown when it is not the expected one. */
 bool script_answer(struct load *l, struct exchange *x, const char *text, size_t text_n);
 
-/* loop.c: runs to the end. False when no connection could be made. */
+/* loop.c: runs to the end; stall until SIGTERM, too. False when no connection could be made. */
 bool loop_run(struct load *l);
 
 /* crowd.c: clients that only hold the server's resources, until the time is up or SIGTERM. "ready"
@@ -133,7 +139,6 @@ enum crowd {
     CROWD_IDLE,  /* made one request, stays connected */
     CROWD_SLOW,  /* reads an answer at `rate` bytes a second */
     CROWD_LORIS, /* sends a head, one byte a second */
-    CROWD_STALL, /* begins a push and stops in the middle */
 };
 bool crowd_run(struct load *l, enum crowd role);
 

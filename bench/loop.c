@@ -1,6 +1,7 @@
 /* The connections of a run, in one epoll loop. */
 #include "conn.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,13 @@ struct run {
     int epoll;
 };
 
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int number)
+{
+    stopped = 1;
+}
+
 uint64_t now_us(void)
 {
     struct timespec t;
@@ -41,7 +49,8 @@ double cpu_seconds(void)
 void note_error(struct load *l, const struct exchange *x, const char *what, const char *text,
                 size_t text_n)
 {
-    l->errors++;
+    bool placed = l->stalled >= (uint64_t)l->connections * l->streams;
+    l->errors += l->mode != MODE_STALL || !placed; /* who was thrown out comes again */
     if (l->first_error[0])
         return;
     int n = snprintf(l->first_error, sizeof l->first_error, "%s; step %d, status %d: ", what,
@@ -68,8 +77,10 @@ static bool open_one(struct run *r, struct conn *c)
 static void renew(struct run *r, struct conn *c)
 {
     conn_close(c);
-    if (r->protocol->close(c) == 0)
+    unsigned lost = r->protocol->close(c);
+    if (lost == 0)
         return;
+    r->load->returned += lost;
     if (r->load->errors == 0)
         note_error(r->load, &c->one, "connection broke", "", 0);
     if (!open_one(r, c) || !r->protocol->start(r->load, c, r->epoll)) {
@@ -95,14 +106,14 @@ static void serve(struct run *r)
     for (unsigned i = 0; i < l->connections; i++)
         if (!r->protocol->start(l, &r->conns[i], r->epoll))
             renew(r, &r->conns[i]);
-    while (any_busy(r) && l->errors < ERRORS_MAX) {
+    while (any_busy(r) && l->errors < ERRORS_MAX && !stopped) {
         uint64_t now = now_us();
         if (now >= deadline)
             break;
         uint64_t left_ms = (deadline - now + 999) / 1000;
         int n =
             epoll_wait(r->epoll, events, EVENTS_MAX, left_ms < STALL_MS ? (int)left_ms : STALL_MS);
-        if (n == 0 && left_ms >= STALL_MS) {
+        if (n == 0 && left_ms >= STALL_MS && l->mode != MODE_STALL) {
             note_error(l, &r->conns[0].one, "no progress for a minute", "", 0);
             break;
         }
@@ -142,6 +153,8 @@ bool loop_run(struct load *l)
             puts("ready");
             fflush(stdout);
         }
+        if (l->mode == MODE_STALL)
+            signal(SIGTERM, on_stop);
         double cpu = cpu_seconds();
         l->start_us = now_us();
         serve(&r);

@@ -194,12 +194,20 @@ class Berth(Peer):
             raise Failed("build/berth is not there: ./dev build")
         return program
 
+    also_tls = None  # (certificate file, key file): TLS is spoken on a port of its own, too
+    tls_port = 0
+
     def command(self):
+        addresses = ["--listen", f"127.0.0.1:{self.port}"]
+        if self.also_tls:
+            self.tls_port = free_port()
+            addresses = ["--listen", f"http://127.0.0.1:{self.port}",
+                         "--listen", f"https://127.0.0.1:{self.tls_port}"]
+        tls = self.tls or self.also_tls
         return [self.program, "serve", "--data", os.path.join(self.data, "store"),
-                "--listen", f"127.0.0.1:{self.port}", "--set", "log.access=false",
+                *addresses, "--set", "log.access=false",
                 "--set", "auth.token_lifetime=1h", *self.options,
-                *(["--set", f"tls.cert={self.tls[0]}", "--set", f"tls.key={self.tls[1]}"]
-                  if self.tls else [])]
+                *(["--set", f"tls.cert={tls[0]}", "--set", f"tls.key={tls[1]}"] if tls else [])]
 
     def environment(self):
         return {**os.environ, "BERTH_AUTH_ADMIN_PASSWORD": self.password,

@@ -60,7 +60,7 @@ static void push_request(const struct load *l, struct exchange *x)
     }
     const char *to = location_path(x);
     if (x->step == STEP_PATCH || l->mode == MODE_PUSH) {
-        x->blob = &l->blobs[x->number - l->first];
+        x->blob = &l->blobs[l->mode == MODE_STALL ? 0 : x->number - l->first];
         x->body_n = l->blob_bytes;
     }
     x->is_blob = true;
@@ -93,6 +93,7 @@ bool script_next(struct load *l, struct exchange *x)
         break;
     case MODE_PUSH:
     case MODE_PUSH_PATCH:
+    case MODE_STALL:
         push_request(l, x);
         break;
     }
@@ -115,11 +116,16 @@ static int expected_status(const struct load *l, const struct exchange *x)
 
 bool script_answer(struct load *l, struct exchange *x, const char *text, size_t text_n)
 {
+    if (l->mode == MODE_STALL && x->step == STEP_PATCH) { /* no answer would be right */
+        l->returned++;
+        x->step = STEP_FIRST;
+        return false;
+    }
     bool ok = x->status == expected_status(l, x) && (is_last(l, x) || x->location[0]);
     if (!ok)
         note_error(l, x, "unexpected answer", text, text_n);
     if (ok && !is_last(l, x)) {
-        bool patch = x->step == STEP_FIRST && l->mode == MODE_PUSH_PATCH;
+        bool patch = x->step == STEP_FIRST && l->mode >= MODE_PUSH_PATCH;
         x->step = patch ? STEP_PATCH : STEP_PUT;
         return true;
     }

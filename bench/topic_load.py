@@ -11,6 +11,7 @@ from report import number, ratio, render  # noqa: F401
 
 IDLE, SLOW, LORIS, STALLED, UPLOADS = 2000, 50, 200, 100, 4
 SLOW_RATE = 32 << 10
+STALL_CONNECTIONS = 10  # over HTTP/2
 UPLOAD_BYTES, COLD_BYTES = 1 << 30, 10 << 30
 SMALL_CONNECTIONS = 4
 MEMORY_MAX = 128 << 20
@@ -138,13 +139,24 @@ def small(bench, peer, arguments, path):
                          errors_max=0 if peer.name == "berth" else 10**9)
 
 
+def stalled(bench, peer, auth):
+    """Uploads that stop halfway: streams of HTTP/2 over TLS for Berth, connections for the others,
+    which listen without TLS here."""
+    how = ["-c", STALLED, "-z", UPLOAD_BYTES, "-s", 600, *auth]
+    url = peer.url
+    if peer.name == "berth":
+        how += ["-2", "-c", STALL_CONNECTIONS, "-m", STALLED // STALL_CONNECTIONS]
+        url = f"https://127.0.0.1:{peer.tls_port}"
+    return bench.crowd("stall", *how, f"{url}/v2/{peers.REPOSITORY}")
+
+
 def start_crowds(bench, peer, big, cold):
     auth = topic_push.arguments(peer)
     root = f"{peer.url}/v2/{peers.REPOSITORY}"
     crowds = [bench.crowd("idle", "-c", IDLE, "-s", 600, f"{peer.url}/v2/"),
               bench.crowd("slow", "-c", SLOW, "-b", SLOW_RATE, "-s", 600, *auth, peer.url + big),
               bench.crowd("loris", "-c", LORIS, "-s", 600, f"{peer.url}/v2/"),
-              bench.crowd("stall", "-c", STALLED, "-z", UPLOAD_BYTES, "-s", 600, *auth, root)]
+              stalled(bench, peer, auth)]
     bench.seed += 1
     transfers = [
         bench.crowd("push", "-R", "-c", UPLOADS, "-n", UPLOADS, "-z", UPLOAD_BYTES, "-S", bench.seed,
@@ -155,6 +167,7 @@ def start_crowds(bench, peer, big, cold):
 
 def one_round(bench, name, image, cold, cases):
     peer = bench.peer(name)
+    peer.also_tls = peers.make_certificate(os.path.join(bench.folder, "tls"))
     peer.start(pinned=False)
     topic_wire.fill(peer, *image)
     peer.stop()
@@ -207,7 +220,8 @@ def run(bench):
               else "no limit of memory")
     title = (f"{SMALL_CONNECTIONS} connections make small requests; at once {IDLE:,} idle "
              f"connections, {SLOW} readers of {SLOW_RATE >> 10} KiB/s, {LORIS} heads of a byte a "
-             f"second, {STALLED} stalled uploads, {UPLOADS} uploads of {UPLOAD_BYTES >> 30} GiB and "
+             f"second, {STALLED} stalled uploads (Berth: HTTP/2 over TLS, {STALL_CONNECTIONS} "
+             f"connections), {UPLOADS} uploads of {UPLOAD_BYTES >> 30} GiB and "
              f"a cold pull of {COLD_BYTES >> 30} GiB; {bench.placement.describe(False)}, all clients "
              f"too; {memory}; medians of {min(3, bench.rounds)} rounds")
     return cases, (), title

@@ -8,11 +8,11 @@
  *
  * Memory for bodies is drawn from the budget when bytes have arrived, never for a window: a window
  * is a promise a slow client could hold for ever. A stream begins with 64 KiB of window. It grows
- * while the sink keeps up with it, up to http2.window, is cut back while the budget is short, and
- * is opened again by what the sink has done with, so a slow sink holds up its own stream only. Only
- * when the budget, or the stream's part in it (limits.upload_window), has no room for what has
- * arrived does the whole connection wait. The connection's own window never limits: it is
- * http2.window, opened again at once.
+ * to 1 MiB when it is used, and while the sink keeps up with it to http2.window, is cut back while
+ * the budget is short, and is opened again by what the sink has done with, so a slow sink holds up
+ * its own stream only. Only when the budget, or the stream's part in it (limits.upload_window), has
+ * no room for what has arrived does the whole connection wait. The connection's own window never
+ * limits: it is http2.window, opened again at once.
  *
  * Streams share the connection evenly, frame by frame; what clients say about priority is ignored.
  */
@@ -24,6 +24,7 @@
 
 enum {
     H2_WINDOW_FIRST_BYTES = 65535,
+    H2_WINDOW_SMALL_BYTES = 1024 * 1024,
     H2_FRAME_BYTES_MAX = 64 * 1024, /* that a client may send */
     H2_OUT_BYTES = 64 * 1024,       /* gathered for one write */
     H2_OUT_SLACK_BYTES = 64 * 1024, /* a frame that nghttp2 made always fits behind */

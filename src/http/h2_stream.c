@@ -114,14 +114,20 @@ void h2_stream_flush(struct exchange *x)
         stream_end(x, OK);
 }
 
-/* A window that was used up while the sink kept up was too small. */
+/* A window that was used up while the sink kept up was too small. One of a few buffers grows in any
+ * case, as client and sink would wait for each other; what is under way then still has room in the
+ * stream's part of the budget. */
 static void adapt_window(struct exchange *x)
 {
-    uint64_t max = config_of(x)->http2.window_bytes;
+    const struct http_config *config = config_of(x);
+    uint64_t max = config->http2.window_bytes, small = config->limits.upload_window_bytes / 2;
     uint32_t window = x->h2.window_bytes;
+    bool used = x->h2.stored_bytes - x->h2.grown_bytes >= window;
+    if (small > H2_WINDOW_SMALL_BYTES)
+        small = H2_WINDOW_SMALL_BYTES;
     if (budget_short(&x->conn->shard->server->budget))
         window = H2_WINDOW_FIRST_BYTES;
-    else if (x->h2.stored_bytes - x->h2.grown_bytes >= window && x->outstanding <= window / 4)
+    else if (used && (2ull * window <= small || x->outstanding <= window / 4))
         window = 2ull * window < max ? 2 * window : (uint32_t)max;
     if (window == x->h2.window_bytes)
         return;
