@@ -389,6 +389,27 @@ static void uploads_that_were_begun_end(void)
     fixture_close(&f);
 }
 
+static bool touch_it(void *uuid, enum gc_point point)
+{
+    if (point == GC_UPLOADS_LISTED)
+        upload_begun_touch(f.registry.begun, str_make(uuid, UUID_LEN), clock_wall_us());
+    return true;
+}
+
+/* An empty PATCH, between the list of what is abandoned and its end. */
+static void uploads_that_were_touched_meanwhile_stay(void)
+{
+    fixture_open(&f);
+    char uuid[UUID_LEN];
+    upload_start(&f, app, uuid);
+    CHECK_INT(gc_run_with(&f.gc, &now, touch_it, uuid, &f.report), OK);
+    CHECK_INT(f.report.uploads, 0);
+    CHECK(upload_begun_has(f.registry.begun, str_make(uuid, UUID_LEN)));
+    CHECK_INT(collect(&f, &now), OK);
+    CHECK_INT(f.report.uploads, 1);
+    fixture_close(&f);
+}
+
 /* As at the end of the program. */
 static void uploads_that_were_begun_are_kept(void)
 {
@@ -584,6 +605,7 @@ TESTS({"blobs wait for the delay", blobs_wait_for_the_delay}, {"used blobs stay"
       {"links of other repositories do not count", links_of_other_repositories_do_not_count},
       {"abandoned uploads end", abandoned_uploads_end},
       {"uploads that were begun end", uploads_that_were_begun_end},
+      {"uploads that were touched meanwhile stay", uploads_that_were_touched_meanwhile_stay},
       {"uploads that were begun are kept", uploads_that_were_begun_are_kept},
       {"stray uploads are swept", stray_uploads_are_swept},
       {"history is trimmed", history_is_trimmed},
