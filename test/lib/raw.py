@@ -53,15 +53,18 @@ class Closed(Exception):
 class Conn:
     """One connection. Reads are buffered, so pipelined answers come one by one.
 
-    `tls`: an ssl.SSLContext to speak it with; `session`: one to resume."""
+    `address`: (host, port), or the path of a unix socket. `tls`: an ssl.SSLContext to speak it
+    with; `session`: one to resume."""
 
     def __init__(self, address, timeout=15, receive_buffer=None, tls=None, session=None):
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        unix = isinstance(address, str)
+        self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)
         self.sock.connect(address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not unix:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.address = address
         self.buffer = b""
         if tls:

@@ -35,14 +35,7 @@ def short():
 
 
 def over_unix(path, data=HEALTH):
-    conn = object.__new__(Conn)
-    conn.sock, conn.buffer = socket.socket(socket.AF_UNIX), b""
-    conn.sock.settimeout(15)
-    conn.sock.connect(str(path))
-    conn.send(data)
-    response = conn.read()
-    conn.close()
-    return response
+    return raw.exchange(str(path), data)
 
 
 def test_several_listeners(berth, short):
