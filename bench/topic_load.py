@@ -150,19 +150,35 @@ def stalled(bench, peer, auth):
     return bench.crowd("stall", *how, f"{url}/v2/{peers.REPOSITORY}")
 
 
-def start_crowds(bench, peer, big, cold):
+def start_crowds(bench, peer, big):
+    """Those that hold on for as long as they may."""
+    auth = topic_push.arguments(peer)
+    return [bench.crowd("idle", "-c", IDLE, "-s", 600, f"{peer.url}/v2/"),
+            bench.crowd("slow", "-c", SLOW, "-b", SLOW_RATE, "-s", 600, *auth, peer.url + big),
+            bench.crowd("loris", "-c", LORIS, "-s", 600, f"{peer.url}/v2/"),
+            stalled(bench, peer, auth)]
+
+
+def start_transfers(bench, peer, cold):
+    """Those that take all they can get, and would be done before the last case is."""
     auth = topic_push.arguments(peer)
     root = f"{peer.url}/v2/{peers.REPOSITORY}"
-    crowds = [bench.crowd("idle", "-c", IDLE, "-s", 600, f"{peer.url}/v2/"),
-              bench.crowd("slow", "-c", SLOW, "-b", SLOW_RATE, "-s", 600, *auth, peer.url + big),
-              bench.crowd("loris", "-c", LORIS, "-s", 600, f"{peer.url}/v2/"),
-              stalled(bench, peer, auth)]
     bench.seed += 1
-    transfers = [
-        bench.crowd("push", "-R", "-c", UPLOADS, "-n", UPLOADS, "-z", UPLOAD_BYTES, "-S", bench.seed,
-                    "-s", 600, *auth, root),
-        bench.crowd("get", "-R", "-c", 1, "-s", 600, *auth, f"{root}/blobs/{cold}")]
-    return crowds, transfers
+    return [bench.crowd("push", "-R", "-c", UPLOADS, "-n", UPLOADS, "-z", UPLOAD_BYTES, "-S",
+                        bench.seed, "-s", 600, *auth, root),
+            bench.crowd("get", "-R", "-c", 1, "-s", 600, *auth, f"{root}/blobs/{cold}")]
+
+
+def under_load(bench, peer, case, arguments, path, cold):
+    transfers = start_transfers(bench, peer, cold)
+    try:
+        case.loaded.append(small(bench, peer, arguments, path))
+        case.loaded[-1]["hwm_bytes"] = machine.memory_bytes(peer.pid, "VmHWM")
+        if any(t.poll() is not None for t in transfers):
+            bench.notes.append(f"{peer.name}, {case.name}: uploads or the pull ended meanwhile")
+    finally:
+        for process in transfers:
+            bench.end(process)
 
 
 def one_round(bench, name, image, cold, cases):
@@ -178,16 +194,11 @@ def one_round(bench, name, image, cold, cases):
     for case, (_, arguments, path) in zip(cases, wanted):
         small(bench, peer, arguments, path)
         case.idle.append(small(bench, peer, arguments, path))
-    crowds, transfers = start_crowds(bench, peer, topic_wire.paths(*image)[3], cold)
+    crowds = start_crowds(bench, peer, topic_wire.paths(*image)[3])
     try:
         for case, (_, arguments, path) in zip(cases, wanted):
-            case.loaded.append(small(bench, peer, arguments, path))
-            case.loaded[-1]["hwm_bytes"] = machine.memory_bytes(peer.pid, "VmHWM")
-            if any(t.poll() is not None for t in transfers):
-                bench.notes.append(f"{name}, {case.name}: uploads or the pull ended meanwhile")
+            under_load(bench, peer, case, arguments, path, cold)
     finally:
-        for process in transfers:
-            bench.end(process)
         for crowd in crowds:
             numbers = bench.disperse(crowd)
             bench.progress(f"load: {name}: {crowd.args[1]}: {numbers}")

@@ -43,11 +43,6 @@ void response_header(struct response *res, const char *name, str value)
     res->headers[res->header_n++] = (struct field){str_from(name), value};
 }
 
-void response_header_u64(struct response *res, const char *name, uint64_t value)
-{
-    response_header_printf(res, name, "%llu", (unsigned long long)value);
-}
-
 void response_header_printf(struct response *res, const char *name, const char *fmt, ...)
 {
     va_list args;

@@ -42,7 +42,6 @@ void response_clear(struct response *res);
  * headers past RESPONSE_HEADERS_MAX, abort: they are programming errors, input never gets here
  * unescaped. */
 void response_header(struct response *res, const char *name, str value);
-void response_header_u64(struct response *res, const char *name, uint64_t value);
 void response_header_printf(struct response *res, const char *name, const char *fmt, ...)
     PRINTF(3, 4);
 

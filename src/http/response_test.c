@@ -28,16 +28,14 @@ static void builds_a_plan(void)
     start(&f);
     CHECK_INT(f.res.status, 0);
     response_json(&f.res, 202, STR("{}"));
-    response_header_u64(&f.res, "Content-Size", UINT64_MAX);
     response_header_printf(&f.res, "Range", "%d-%d", 0, 9);
     response_memory(&f.res, STR(""));
     response_memory(&f.res, STR("abc"));
     CHECK_INT(f.res.status, 202);
-    CHECK_INT(f.res.header_n, 3);
+    CHECK_INT(f.res.header_n, 2);
     CHECK_STR(f.res.headers[0].name, "Content-Type");
     CHECK_STR(f.res.headers[0].value, "application/json");
-    CHECK_STR(f.res.headers[1].value, "18446744073709551615");
-    CHECK_STR(f.res.headers[2].value, "0-9");
+    CHECK_STR(f.res.headers[1].value, "0-9");
     CHECK_INT(f.res.body_bytes, 5);
     CHECK_STR(f.res.first->memory, "{}");
     CHECK_STR(f.res.first->next->memory, "abc");
