@@ -312,7 +312,7 @@ enum err store_blob_open(struct store *s, str key, uint64_t size_bytes, struct f
 
 enum err store_blob_read(struct store *s, str key, uint64_t size_bytes, void *p)
 {
-    size_t got;
+    size_t got = 0;
     FD_CLEANUP int fd = -1;
     enum err e = open_blob(s, key, &fd);
     if (!e) /* asking for one byte more tells a file that is too long without a stat */
