@@ -1,6 +1,6 @@
 /* HTTP/2 by libnghttp2: up to `streams` operations at a time on a connection. What the library
- * wants to send is gathered in one buffer, to be one system call, or a few full TLS records; the
- * bulk of a blob follows it from where it is.
+ * wants to send is gathered, as much as HTTP/1.1 sends at once. Of a blob only what fills the TLS
+ * record of a frame's head is copied; the rest goes out from where it is.
  * Windows are as large as browsers' and container clients' grow to, so that they do not bound the
  * rate. */
 #include "conn.h"
@@ -14,12 +14,13 @@
 
 enum {
     OUT_BYTES = SEND_BYTES_MAX,
-    FRAME_BYTES = 4 * RECORD_BYTES, /* of DATA, when the server takes as many */
     IN_BYTES = 1 << 17,
     STREAM_WINDOW = 4 << 20,
     CONNECTION_WINDOW = 16 << 20,
     FIELDS_MAX = HEADERS_MAX + 8,
-    HEAD_LEN = 9, /* of a frame */
+    HEAD_LEN = 9,                              /* of a frame */
+    FRAME_BYTES = 4 * RECORD_BYTES - HEAD_LEN, /* of DATA: full records, when the server takes it */
+    PARTS_MAX = 64,
 };
 
 struct h2 {
@@ -27,21 +28,39 @@ struct h2 {
     nghttp2_session *session;
     struct exchange *exchanges; /* load->streams of them */
     unsigned busy;
+    struct iovec parts[PARTS_MAX]; /* to be sent: copies in `out`, and pieces of blobs */
+    int parts_n, parts_sent;
+    size_t gathered; /* bytes of all parts */
     char *out;
-    size_t out_n, out_sent;
-    struct iovec bulk[BODY_PARTS_MAX]; /* goes out behind `out` */
-    int bulk_n, bulk_sent;
+    size_t out_n;
 };
 
-/* Never more than what the session wants to write now: it stops when the buffer is full, or what is
- * in it has to go first. */
+/* Frames that were begun are always finished, hence the room for one more's parts. */
+static bool has_room(const struct h2 *h, size_t n)
+{
+    return h->gathered + n <= OUT_BYTES && h->parts_n + 2 * BODY_PARTS_MAX < PARTS_MAX;
+}
+
+static void add_copy(struct h2 *h, const void *p, size_t n)
+{
+    struct iovec *last = h->parts_n > 0 ? &h->parts[h->parts_n - 1] : NULL;
+    char *to = h->out + h->out_n;
+    memcpy(to, p, n);
+    h->out_n += n;
+    h->gathered += n;
+    if (last && (char *)last->iov_base + last->iov_len == to)
+        last->iov_len += n;
+    else
+        h->parts[h->parts_n++] = (struct iovec){to, n};
+}
+
+/* Never more than what the session wants to write now: it stops when enough is gathered. */
 static ssize_t on_send(nghttp2_session *s, const uint8_t *p, size_t n, int flags, void *arg)
 {
     struct h2 *h = ((struct conn *)arg)->h2;
-    if (h->bulk_n > 0 || n > OUT_BYTES - h->out_n)
+    if (!has_room(h, n))
         return NGHTTP2_ERR_WOULDBLOCK;
-    memcpy(h->out + h->out_n, p, n);
-    h->out_n += n;
+    add_copy(h, p, n);
     return (ssize_t)n;
 }
 
@@ -63,23 +82,25 @@ static int on_send_data(nghttp2_session *s, nghttp2_frame *frame, const uint8_t 
 {
     struct h2 *h = ((struct conn *)arg)->h2;
     struct exchange *x = source->ptr;
-    struct iovec iov[BODY_PARTS_MAX];
     bool bulk = x->blob && n >= RECORD_BYTES;
-    if (h->bulk_n > 0 || HEAD_LEN + (bulk ? 0 : n) > OUT_BYTES - h->out_n)
+    size_t copy = !bulk ? n : h->load->tls ? RECORD_BYTES - HEAD_LEN : 0;
+    if (!has_room(h, HEAD_LEN + n))
         return NGHTTP2_ERR_WOULDBLOCK;
-    memcpy(h->out + h->out_n, head, HEAD_LEN);
-    h->out_n += HEAD_LEN;
+    add_copy(h, head, HEAD_LEN);
     while (n > 0) {
-        int parts = body_next(h->load, x, n, iov);
+        struct iovec iov[BODY_PARTS_MAX];
+        int parts = body_next(h->load, x, copy > 0 ? copy : n, iov);
         for (int i = 0; i < parts; i++) {
-            if (bulk) {
-                h->bulk[h->bulk_n++] = iov[i];
+            size_t len = iov[i].iov_len;
+            if (copy > 0) {
+                add_copy(h, iov[i].iov_base, len);
+                copy -= len;
             } else {
-                memcpy(h->out + h->out_n, iov[i].iov_base, iov[i].iov_len);
-                h->out_n += iov[i].iov_len;
+                h->parts[h->parts_n++] = iov[i];
+                h->gathered += len;
             }
-            x->body_sent += iov[i].iov_len;
-            n -= iov[i].iov_len;
+            x->body_sent += len;
+            n -= len;
         }
     }
     return 0;
@@ -172,25 +193,12 @@ static int on_close(nghttp2_session *s, int32_t stream, uint32_t code, void *arg
     return next_request(l, x) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-static int unsent(const struct h2 *h, struct iovec iov[1 + BODY_PARTS_MAX])
-{
-    int n = 0;
-    if (h->out_sent < h->out_n)
-        iov[n++] = (struct iovec){h->out + h->out_sent, h->out_n - h->out_sent};
-    for (int i = h->bulk_sent; i < h->bulk_n; i++)
-        iov[n++] = h->bulk[i];
-    return n;
-}
-
 static void note_sent(struct h2 *h, size_t n)
 {
-    size_t of_out = n < h->out_n - h->out_sent ? n : h->out_n - h->out_sent;
-    h->out_sent += of_out;
-    n -= of_out;
-    for (; h->bulk_sent < h->bulk_n && n >= h->bulk[h->bulk_sent].iov_len; h->bulk_sent++)
-        n -= h->bulk[h->bulk_sent].iov_len;
+    for (; h->parts_sent < h->parts_n && n >= h->parts[h->parts_sent].iov_len; h->parts_sent++)
+        n -= h->parts[h->parts_sent].iov_len;
     if (n > 0) {
-        struct iovec *part = &h->bulk[h->bulk_sent];
+        struct iovec *part = &h->parts[h->parts_sent];
         *part = (struct iovec){(char *)part->iov_base + n, part->iov_len - n};
     }
 }
@@ -200,19 +208,17 @@ static bool flush(struct load *l, struct conn *c, int epoll)
 {
     struct h2 *h = c->h2;
     for (;;) {
-        struct iovec iov[1 + BODY_PARTS_MAX];
-        int parts = unsent(h, iov);
-        if (parts == 0) {
-            h->out_sent = h->out_n = 0;
-            h->bulk_sent = h->bulk_n = 0;
+        if (h->parts_sent == h->parts_n) {
+            h->parts_sent = h->parts_n = 0;
+            h->gathered = h->out_n = 0;
             if (nghttp2_session_send(h->session) != 0)
                 return false;
-            if ((parts = unsent(h, iov)) == 0) {
+            if (h->parts_n == 0) {
                 conn_watch(c, epoll, false);
                 return true;
             }
         }
-        ssize_t n = conn_write(c, iov, parts);
+        ssize_t n = conn_write(c, h->parts + h->parts_sent, h->parts_n - h->parts_sent);
         if (n == IO_WAIT) {
             conn_watch(c, epoll, true);
             return true;
