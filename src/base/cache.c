@@ -133,25 +133,20 @@ static void count_entry(const struct cache *c, struct cache_shard *s, const stru
     metric_move_at(METRIC_CACHE_ENTRIES, c->label, sign);
 }
 
-/* The value, which is the caller's now. */
-static struct cache_value *take(const struct cache *c, struct cache_shard *s,
-                                struct cache_entry **link)
+/* Out of the shard, and before `rest`. */
+static struct cache_entry *take(const struct cache *c, struct cache_shard *s,
+                                struct cache_entry **link, struct cache_entry *rest)
 {
     struct cache_entry *e = *link;
-    struct cache_value *v = e->value;
     *link = e->next;
     unlink_entry(s, e);
     count_entry(c, s, e, -1);
-    free(e);
-    return v;
+    e->next = rest;
+    return e;
 }
 
-static void drop(const struct cache *c, struct cache_shard *s, struct cache_entry **link)
-{
-    cache_value_unref(take(c, s, link));
-}
-
-static void drop_oldest(const struct cache *c, struct cache_shard *s)
+static struct cache_entry *take_oldest(const struct cache *c, struct cache_shard *s,
+                                       struct cache_entry *rest)
 {
     struct cache_entry *e = s->oldest;
     while (e->used) { /* ends: each is marked once */
@@ -160,7 +155,17 @@ static void drop_oldest(const struct cache *c, struct cache_shard *s)
         link_newest(s, e);
         e = s->oldest;
     }
-    drop(c, s, find(c, s, e->hash, str_make(e->key, e->key_n)));
+    return take(c, s, find(c, s, e->hash, str_make(e->key, e->key_n)), rest);
+}
+
+/* What was taken. The end of a value may take long: not while others want the lock. */
+static void let_go(struct cache_entry *e)
+{
+    for (struct cache_entry *next; e; e = next) {
+        next = e->next;
+        cache_value_unref(e->value);
+        free(e);
+    }
 }
 
 void cache_free(struct cache *c)
@@ -170,7 +175,7 @@ void cache_free(struct cache *c)
     for (unsigned i = 0; i < c->shard_n; i++) {
         struct cache_shard *s = &c->shards[i];
         while (s->oldest)
-            drop_oldest(c, s);
+            let_go(take_oldest(c, s, NULL));
         free(s->slots);
         pthread_mutex_destroy(&s->lock);
     }
@@ -185,20 +190,21 @@ static struct cache_shard *shard_of(const struct cache *c, uint64_t hash)
 
 struct cache_value *cache_get(struct cache *c, str key, uint64_t now)
 {
-    struct cache_value *ret = NULL, *ended = NULL;
+    struct cache_value *ret = NULL;
+    struct cache_entry *ended = NULL;
     uint64_t hash = siphash(key);
     struct cache_shard *s = shard_of(c, hash);
     pthread_mutex_lock(&s->lock);
     struct cache_entry **link = find(c, s, hash, key), *e = *link;
     if (e && now >= e->value->until) {
-        ended = take(c, s, link);
+        ended = take(c, s, link, NULL);
     } else if (e) {
         e->used = true;
         ret = e->value;
         atomic_fetch_add_explicit(&ret->refs, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&s->lock);
-    cache_value_unref(ended);
+    let_go(ended);
     metric_add_at(ret ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES, c->label, 1);
     return ret;
 }
@@ -207,7 +213,7 @@ void cache_put(struct cache *c, str key, struct cache_value *v)
 {
     if (!v)
         return;
-    struct cache_entry *e = malloc(sizeof *e + key.n);
+    struct cache_entry *e = malloc(sizeof *e + key.n), *out = NULL;
     if (e)
         *e = (struct cache_entry){.hash = siphash(key), .value = v, .key_n = key.n};
     if (!e || cost(e) > c->shard_bytes_max / 4) {
@@ -220,16 +226,17 @@ void cache_put(struct cache *c, str key, struct cache_value *v)
     pthread_mutex_lock(&s->lock);
     struct cache_entry **link = find(c, s, e->hash, key);
     if (*link)
-        drop(c, s, link);
+        out = take(c, s, link, out);
     while (s->bytes + cost(e) > c->shard_bytes_max || s->entries >= c->shard_entries_max) {
         metric_add_at(METRIC_CACHE_EVICTIONS, c->label, 1);
-        drop_oldest(c, s);
+        out = take_oldest(c, s, out);
     }
     link = find(c, s, e->hash, key);
     *link = e;
     link_newest(s, e);
     count_entry(c, s, e, 1);
     pthread_mutex_unlock(&s->lock);
+    let_go(out);
 }
 
 void cache_remove(struct cache *c, str key)
@@ -238,31 +245,31 @@ void cache_remove(struct cache *c, str key)
     struct cache_shard *s = shard_of(c, hash);
     pthread_mutex_lock(&s->lock);
     struct cache_entry **link = find(c, s, hash, key);
-    struct cache_value *v = *link ? take(c, s, link) : NULL;
+    struct cache_entry *e = *link ? take(c, s, link, NULL) : NULL;
     pthread_mutex_unlock(&s->lock);
-    cache_value_unref(v); /* its end may take long: not while others want the lock */
+    let_go(e);
 }
 
-/* The first value of the shard that has ended, and is the caller's now; NULL: none. */
-static struct cache_value *take_ended(const struct cache *c, struct cache_shard *s, uint64_t now)
+/* All of the shard that has ended. */
+static struct cache_entry *take_ended(const struct cache *c, struct cache_shard *s, uint64_t now)
 {
-    struct cache_entry *e = s->oldest;
-    while (e && now < e->value->until)
-        e = e->newer;
-    return e ? take(c, s, find(c, s, e->hash, str_make(e->key, e->key_n))) : NULL;
+    struct cache_entry *out = NULL;
+    for (struct cache_entry *e = s->oldest, *newer; e; e = newer) {
+        newer = e->newer;
+        if (now >= e->value->until)
+            out = take(c, s, find(c, s, e->hash, str_make(e->key, e->key_n)), out);
+    }
+    return out;
 }
 
 void cache_expire(struct cache *c, uint64_t now)
 {
     for (unsigned i = 0; i < c->shard_n; i++) {
         struct cache_shard *s = &c->shards[i];
-        struct cache_value *v;
-        do {
-            pthread_mutex_lock(&s->lock);
-            v = take_ended(c, s, now);
-            pthread_mutex_unlock(&s->lock);
-            cache_value_unref(v);
-        } while (v);
+        pthread_mutex_lock(&s->lock);
+        struct cache_entry *ended = take_ended(c, s, now);
+        pthread_mutex_unlock(&s->lock);
+        let_go(ended);
     }
 }
 

@@ -91,9 +91,12 @@ static void stays_below_a_number_of_entries(void)
 }
 
 static unsigned ended;
+static struct cache *asked_at_ends;
 
 static void end_one(void *bytes)
 {
+    if (asked_at_ends) /* would wait for ever if an end were called under the lock */
+        cache_count(asked_at_ends);
     ended += (unsigned char)*(char *)bytes;
 }
 
@@ -109,6 +112,7 @@ static void ends_what_is_removed_or_over(void)
 {
     struct cache *c = cache_new(CACHE_TOKENS, 65536, 2);
     ended = 0;
+    asked_at_ends = c;
     put_ending(c, "a", 10);
     put_ending(c, "b", 20);
     put_ending(c, "c", 30);
@@ -134,8 +138,13 @@ static void ends_what_is_removed_or_over(void)
     put_ending(c, "f", 10);
     put_ending(c, "f", 10);
     CHECK_INT(ended, 6);
+    cache_limit_entries(c, 2);
+    for (char key[] = "g"; key[0] <= 'z'; key[0]++)
+        put_ending(c, key, CACHE_FOREVER);
+    CHECK_INT(ended, 6 + 21 - cache_count(c));
+    asked_at_ends = NULL;
     cache_free(c);
-    CHECK_INT(ended, 7);
+    CHECK_INT(ended, 6 + 21);
 }
 
 static void counts(void)
