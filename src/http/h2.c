@@ -118,6 +118,7 @@ static struct h2 *h2_new(struct conn *c)
     if (!h || nghttp2_session_server_new2(&h->session, s->h2->callbacks, h, s->h2->option))
         abort();
     h->conn = c;
+    h->frame.left = (uint32_t)preface.n;
     h->send_timer.on_expire = send_late;
     return h;
 }
@@ -151,110 +152,6 @@ void h2_shared_free(struct h2_shared *s)
     free(s);
 }
 
-/* Input. */
-
-/* What nghttp2 found wrong. Where it did not say so to the client itself, we do. Its fixed versions
- * have bounds of their own, on continuations among others. */
-static void refuse_input(struct h2 *h, ssize_t error)
-{
-    if (h->continuations >= h->conn->shard->server->config.http2.continuations_max)
-        metric_limit(LIMIT_HTTP2_CONTINUATIONS);
-    h2_terminate(h, error == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR
-                                                          : NGHTTP2_ENHANCE_YOUR_CALM);
-}
-
-static void feed(struct conn *c)
-{
-    struct h2 *h = c->h2;
-    str in = conn_input(c);
-    ssize_t n = nghttp2_session_mem_recv(h->session, (const uint8_t *)in.p, in.n);
-    if (n < 0) {
-        refuse_input(h, n);
-        conn_consume(c, c->in_n);
-    } else if (h->blocked) {
-        h->fed = (size_t)n;
-    } else {
-        conn_consume(c, (size_t)n);
-    }
-}
-
-/* The piece that waits goes to its stream, if that is still there. False: it waits on. */
-static bool unblock(struct conn *c)
-{
-    struct h2 *h = c->h2;
-    if (h->blocked) {
-        str piece = str_make(conn_input(c).p + h->piece_at, h->piece_n);
-        if (!h2_stream_data(h->blocked, &piece)) {
-            h->piece_at = (size_t)(piece.p - conn_input(c).p);
-            h->piece_n = piece.n;
-            return false;
-        }
-        h->blocked = NULL;
-    }
-    conn_consume(c, h->fed);
-    h->fed = 0;
-    feed(c); /* also without further bytes: the end of the frame is still to be noticed */
-    return true;
-}
-
-/* A client that does not read what it makes us say waits until it does. */
-static bool may_read(struct h2 *h)
-{
-    unsigned max = h->conn->shard->server->config.http2.queue_max;
-    bool ok = nghttp2_session_get_outbound_queue_size(h->session) < max;
-    if (!ok && !h->queue_counted)
-        metric_limit(LIMIT_HTTP2_QUEUE);
-    h->queue_counted = !ok;
-    return ok;
-}
-
-/* False: the connection is dead. *more: there may be more to read at once. */
-static bool input(struct conn *c, bool *more)
-{
-    struct h2 *h = c->h2;
-    size_t turn = 0;
-    *more = false;
-    for (;;) {
-        if (h->ending)
-            conn_consume(c, c->in_n);
-        if (h->ending || !may_read(h))
-            return true;
-        if (h->blocked || h->fed > 0) {
-            if (!unblock(c))
-                return true;
-            continue;
-        }
-        if (c->in_n == 0) {
-            *more = true;
-            if (!c->can_read || turn >= TURN_BYTES)
-                return true;
-            *more = false;
-            ssize_t got = conn_fill(c, SCRATCH_BYTES);
-            if (got == IO_END || got == IO_FAILED)
-                return false;
-            if (got < 0) {
-                *more = true;
-                return true;
-            }
-            turn += (size_t)got;
-        }
-        feed(c);
-    }
-}
-
-/* When there is too much input that waits already, the stream that it waits for is given up. */
-static void hold_input(struct conn *c)
-{
-    struct h2 *h = c->h2;
-    if (c->in_n == 0 || conn_hold(c))
-        return;
-    metric_limit(LIMIT_RECEIVE_MEMORY);
-    if (h->blocked)
-        h2_stream_refuse(h->blocked, ERR_OVERLOADED);
-    if (h->blocked || h->fed == 0)
-        h2_terminate(h, NGHTTP2_ENHANCE_YOUR_CALM);
-}
-
 /* The step. */
 
 static void watch_idle(struct conn *c)
@@ -275,13 +172,13 @@ bool h2_run(struct conn *c)
     bool more, was_ready = h->ready;
     if (c->gone)
         return conn_gone(c);
-    if (!input(c, &more))
+    if (!h2_input(c, &more))
         return conn_gone(c);
     for (struct exchange *x = h->streams, *next; x; x = next) {
         next = x->h2.next;
         h2_stream_flush(x);
     }
-    hold_input(c);
+    h2_hold_input(c);
     say_last(h);
     if (!h2_output(c, &events))
         return conn_gone(c);

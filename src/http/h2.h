@@ -25,6 +25,7 @@
 enum {
     H2_WINDOW_FIRST_BYTES = 65535,
     H2_WINDOW_SMALL_BYTES = 1024 * 1024,
+    H2_FRAME_HEAD_BYTES = 9,
     H2_FRAME_BYTES_MAX = 64 * 1024, /* that a client may send */
     H2_OUT_BYTES = 64 * 1024,       /* gathered for one write */
     H2_OUT_SLACK_BYTES = 64 * 1024, /* a frame that nghttp2 made always fits behind */
@@ -37,6 +38,14 @@ enum {
 struct h2_count {
     uint64_t since_ms;
     unsigned n;
+};
+
+/* The frame under way on its way in. */
+struct h2_frame {
+    uint8_t head[H2_FRAME_HEAD_BYTES];
+    unsigned head_n; /* of them are there */
+    uint32_t left;   /* payload to come; at first, the client's preface */
+    bool bulk;       /* much of a body, which can go straight into its stream's buffer */
 };
 
 struct h2 {
@@ -55,6 +64,7 @@ struct h2 {
      * of `blocked`. */
     struct exchange *blocked;
     size_t fed, piece_at, piece_n;
+    struct h2_frame frame;
 
     /* Output: gathered in the shard's memory, in memory of its own while the socket takes no more.
      */
@@ -95,6 +105,16 @@ void h2_shared_free(struct h2_shared *s);
 /* Ends the connection with GOAWAY; an error but for NGHTTP2_NO_ERROR. */
 void h2_terminate(struct h2 *h, uint32_t code);
 
+/* h2_input.c */
+
+/* Takes in what is there, for one turn. False: the connection is dead. *more: there may be more to
+ * read at once. */
+NODISCARD bool h2_input(struct conn *c, bool *more);
+/* For input that waits on. When there is too much already, the stream that it waits for is given
+ * up.
+ */
+void h2_hold_input(struct conn *c);
+
 /* h2_session.c: what nghttp2 tells, and the bounds on it */
 
 struct h2_shared *h2_shared_new(const struct http2_limits *limits);
@@ -104,6 +124,8 @@ struct h2_shared *h2_shared_new(const struct http2_limits *limits);
 struct exchange *h2_stream_new(struct h2 *h, int32_t id);
 /* The head is there; `ended`: no body follows. */
 void h2_stream_head(struct exchange *x, bool ended);
+/* Room for the next body bytes in the stream's buffer; empty when there is none now. */
+struct iovec h2_stream_room(struct exchange *x);
 /* Takes body bytes off the front of *data. False: there is no room for the rest now. */
 NODISCARD bool h2_stream_data(struct exchange *x, str *data);
 /* The body is there. */

@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-    FRAME_HEAD_BYTES = 9,
-    CREDIT_BYTES_MAX = 16 * 1024 * 1024,
-};
+enum { CREDIT_BYTES_MAX = 16 * 1024 * 1024 };
 
 void h2_earn(struct h2 *h, uint64_t bytes)
 {
@@ -110,17 +107,17 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
     struct h2 *h = user;
     struct exchange *x = source->ptr;
     const struct segment *s = x->segment;
-    if (h->gather_n + FRAME_HEAD_BYTES + n > H2_OUT_BYTES)
+    if (h->gather_n + H2_FRAME_HEAD_BYTES + n > H2_OUT_BYTES)
         return NGHTTP2_ERR_WOULDBLOCK;
     char *p = h->gather + h->gather_n;
-    memcpy(p, head, FRAME_HEAD_BYTES);
+    memcpy(p, head, H2_FRAME_HEAD_BYTES);
     if (!s->file)
-        memcpy(p + FRAME_HEAD_BYTES, s->memory.p + x->segment_sent, n);
+        memcpy(p + H2_FRAME_HEAD_BYTES, s->memory.p + x->segment_sent, n);
     else
-        x->unreadable = !read_file(s, x->segment_sent, p + FRAME_HEAD_BYTES, n);
+        x->unreadable = !read_file(s, x->segment_sent, p + H2_FRAME_HEAD_BYTES, n);
     if (x->unreadable)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    h->gather_n += FRAME_HEAD_BYTES + n;
+    h->gather_n += H2_FRAME_HEAD_BYTES + n;
     exchange_sent(x, n);
     exchange_set_load(x, x->load > n ? x->load - n : 0);
     h2_earn(h, n);

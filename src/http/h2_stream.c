@@ -108,7 +108,9 @@ void h2_stream_flush(struct exchange *x)
     if (x->h2.state != H2_STREAM)
         return;
     struct iobuf *b = x->h2.filling;
-    if (b && (x->outstanding == 0 || b->n == b->cap))
+    if (b && b->n == 0) /* nothing came: no client has a buffer while we wait for it */
+        drop_filling(x);
+    else if (b && (x->outstanding == 0 || b->n == b->cap))
         push_filling(x);
     if (x->sink->ops->failed(x->sink))
         stream_end(x, OK);
@@ -149,28 +151,37 @@ static void credit(struct exchange *x)
     (void)nghttp2_session_consume_stream(of(x)->session, x->h2.id, (size_t)n);
 }
 
-/* Body bytes into buffers, which wait for the sink while the handler still runs. */
+/* Body bytes go into buffers, which wait for the sink while the handler still runs. */
+struct iovec h2_stream_room(struct exchange *x)
+{
+    bool streams =
+        x->h2.state == H2_STREAM || (x->h2.state == H2_WORK && x->req.route->body == BODY_STREAM);
+    struct iobuf *b = x->h2.filling;
+    if (!streams)
+        return (struct iovec){0};
+    if (b && b->n == b->cap && x->h2.state == H2_STREAM) {
+        push_filling(x);
+        b = NULL;
+    }
+    if (!b && !x->waiting && !x->paused)
+        b = x->h2.filling = exchange_buffer(x, 0);
+    return b ? (struct iovec){b->p + b->n, b->cap - b->n} : (struct iovec){0};
+}
+
 static bool fill(struct exchange *x, str *data)
 {
     while (data->n > 0) {
-        struct iobuf *b = x->h2.filling;
-        if (b && b->n == b->cap) {
-            if (x->h2.state == H2_WORK)
-                return false;
-            push_filling(x);
-            b = NULL;
-        }
-        if (!b && (x->waiting || x->paused))
+        struct iovec room = h2_stream_room(x);
+        str part = str_first(*data, room.iov_len);
+        if (part.n == 0)
             return false;
-        if (!b && !(b = x->h2.filling = exchange_buffer(x, 0)))
-            return false;
-        size_t n = b->cap - b->n < data->n ? b->cap - b->n : data->n;
-        memcpy(b->p + b->n, data->p, n);
-        b->n += n;
-        *data = str_skip(*data, n);
-        x->h2.stored_bytes += n;
+        if (part.p != room.iov_base) /* else it was read to there */
+            memcpy(room.iov_base, part.p, part.n);
+        x->h2.filling->n += part.n;
+        x->h2.stored_bytes += part.n;
         if (x->body_left != BODY_UNKNOWN)
-            x->body_left -= n < x->body_left ? n : x->body_left;
+            x->body_left -= part.n < x->body_left ? part.n : x->body_left;
+        *data = str_skip(*data, part.n);
     }
     return true;
 }

@@ -1,6 +1,7 @@
 """HTTP/2 as frames: send exactly what a test says, read answers stream by stream."""
 
 import socket
+import ssl
 import struct
 from collections import namedtuple
 
@@ -77,16 +78,30 @@ class Stream:
         return dict(self.headers).get(name)
 
 
-class H2:
-    """One connection. Windows are opened by what is read, unless `windows` is False."""
+def trusting():
+    """A TLS client that asks for HTTP/2 and trusts everybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
 
-    def __init__(self, address, timeout=20, preface=True, windows=True, receive_buffer=None, **initial):
+
+class H2:
+    """One connection. Windows are opened by what is read, unless `windows` is False. `tls`: the
+    server speaks it; its certificate is not looked at."""
+
+    def __init__(self, address, timeout=20, preface=True, windows=True, receive_buffer=None, tls=False,
+                 **initial):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = trusting().wrap_socket(self.sock)
+            assert self.sock.selected_alpn_protocol() == "h2"
         self.buffer = bytearray()
         self.decoder = hpack.Decoder()
         self.windows = windows
