@@ -99,7 +99,7 @@ static enum err manifest_live(const struct gc_run *run, const struct kind *kind,
     bool covered;
     enum err e = repository_about(run, conn, due->a, &repository, &covered);
     if (!e && covered)
-        return gc_manifest_live(conn, due->a, due->b, live);
+        return gc_manifest_live(conn, due->a, due->b, run->cutoff_us, live);
     *live = true;
     return e == ERR_NOT_FOUND ? OK : e;
 }

@@ -1,6 +1,10 @@
 /* Which manifests a tag leads to, seen from the manifest: upwards, from it to the indexes that name
  * it and to its subject, until one has a tag. Digests make no circles, but "named by" and "about"
- * together can, so each manifest is visited once. */
+ * together can, so each manifest is visited once.
+ *
+ * One above that is still waiting for its own end keeps it, too: an index whose tag was moved away
+ * can be asked for, and its tag restored, until it goes, and is worth nothing without its images.
+ * What keeps what it leads to puts it under review when it goes. */
 #include "jobs/gc_private.h"
 
 enum { VISITED_MAX = 1000 };
@@ -24,10 +28,11 @@ static bool add(struct walk *w, int64_t body)
     return true;
 }
 
-static enum err by_itself(struct walk *w, int64_t body, bool *live)
+/* A tag points at it, or it is under review since later than cutoff_us. */
+static enum err by_itself(struct walk *w, int64_t body, int64_t cutoff_us, bool *live)
 {
-    DB_CURSOR struct db_cursor c =
-        db_query(w->conn, Q_GC_MANIFEST_LIVE, DB_INT(w->repository), DB_INT(body));
+    DB_CURSOR struct db_cursor c = db_query(w->conn, Q_GC_MANIFEST_LIVE, DB_INT(w->repository),
+                                            DB_INT(body), DB_INT(cutoff_us));
     *live = db_next(&c);
     return c.err;
 }
@@ -43,13 +48,14 @@ static enum err add_above(struct walk *w, int64_t body, bool *room)
     return c.err;
 }
 
-enum err gc_manifest_live(struct db_conn *conn, int64_t repository, int64_t body, bool *live)
+enum err gc_manifest_live(struct db_conn *conn, int64_t repository, int64_t body, int64_t cutoff_us,
+                          bool *live)
 {
     struct walk w = {.conn = conn, .repository = repository};
     bool found = false, room = add(&w, body);
     enum err e = OK;
     for (size_t i = 0; !e && !found && room && i < w.n; i++) {
-        e = by_itself(&w, w.bodies[i], &found);
+        e = by_itself(&w, w.bodies[i], i ? cutoff_us : INT64_MAX, &found);
         if (!e && !found)
             e = add_above(&w, w.bodies[i], &room);
     }

@@ -76,7 +76,7 @@ NODISCARD enum err gc_sweep_history(struct gc_run *run);
 /* Whether gc.untagged covers the repository. */
 bool gc_covers(const struct gc *gc, str full_name);
 /* Whether a tag leads to the manifest: directly, or to an index that names it, or to its subject,
- * or through several of those. Looks at a bounded number of manifests; when that is not enough, it
- * is live. */
+ * or through several of those; or one of those is under review since later than cutoff_us, so that
+ * it stays itself. Looks at a bounded number of manifests; when that is not enough, it is live. */
 NODISCARD enum err gc_manifest_live(struct db_conn *conn, int64_t repository, int64_t body,
-                                    bool *live);
+                                    int64_t cutoff_us, bool *live);

@@ -46,7 +46,7 @@ static enum err sweep_repository(struct gc_run *run, int64_t repository)
         enum err e = read_bodies(run, repository, &last, &n);
         for (size_t i = 0; !e && i < n; i++) {
             bool live;
-            e = gc_manifest_live(run->gc->reader, repository, run->due[i].a, &live);
+            e = gc_manifest_live(run->gc->reader, repository, run->due[i].a, run->cutoff_us, &live);
             if (!e && !live)
                 run->due[q.n++] = run->due[i];
         }

@@ -289,6 +289,36 @@ static void liveness_is_reached_through_others(void)
     fixture_close(&f);
 }
 
+/* A nightly push of an index, a day after the one before: the old one waits for its delay, and its
+ * image and the signatures of both wait with it, though nobody asked for those since. */
+static void what_waits_keeps_what_it_leads_to(void)
+{
+    fixture_open(&f);
+    collect_untagged();
+    const int64_t before = 26 * HOUR_US, moved = 2 * HOUR_US;
+    struct digest image = push_image(app, "a", NULL, before);
+    struct digest index = push_index(app, &image, 1, NULL, "v1", before);
+    struct digest of_image = push_index(app, &image, 0, &image, NULL, before);
+    struct digest of_index = push_index(app, &index, 0, &index, NULL, before);
+    struct digest stray = push_image(app, "b", NULL, before);
+    struct digest next = push_index(app, &index, 0, NULL, "v1", moved);
+    CHECK_INT(collect(&f, &(struct gc_ask){.sweep = true}), OK);
+    CHECK_INT(f.report.manifests, 1);
+    CHECK(!has_manifest(&f, app, &stray));
+    CHECK(has_manifest(&f, app, &index) && has_manifest(&f, app, &image));
+    CHECK(has_manifest(&f, app, &of_image) && has_manifest(&f, app, &of_index));
+    CHECK(has_layer(app, "a"));
+    CHECK_INT(collect(&f, &(struct gc_ask){.sweep = true}), OK);
+    CHECK_INT(f.report.manifests, 0);
+    CHECK_INT(collect(&f, &now), OK); /* when it goes it lets go of them, without a sweep */
+    CHECK_INT(f.report.manifests, 4);
+    CHECK(!has_manifest(&f, app, &index) && !has_manifest(&f, app, &image));
+    CHECK(!has_manifest(&f, app, &of_image) && !has_manifest(&f, app, &of_index));
+    CHECK(has_manifest(&f, app, &next));
+    CHECK_INT(blob_files(&f), 0);
+    fixture_close(&f);
+}
+
 /* An index about the image it names: each keeps the other, and nothing keeps both. */
 static void circles_are_garbage(void)
 {
@@ -601,6 +631,7 @@ TESTS({"blobs wait for the delay", blobs_wait_for_the_delay}, {"used blobs stay"
       {"moving a tag starts the delay", moving_a_tag_starts_the_delay},
       {"asking for a manifest is a lease", asking_for_a_manifest_is_a_lease},
       {"liveness is reached through others", liveness_is_reached_through_others},
+      {"what waits keeps what it leads to", what_waits_keeps_what_it_leads_to},
       {"circles are garbage", circles_are_garbage},
       {"links of other repositories do not count", links_of_other_repositories_do_not_count},
       {"abandoned uploads end", abandoned_uploads_end},
