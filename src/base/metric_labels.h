@@ -29,6 +29,8 @@
       "receiving a body paused for want of it")                                                   \
     X(LIMIT_HANDSHAKE_TIME, "timeouts.handshake",                                                 \
       "a connection was given up: its TLS handshake took longer")                                 \
+    X(LIMIT_TLS_RECORDS, "tls_records",                                                           \
+      "a connection was ended: 64 KiB of TLS records in a row brought no data")                   \
     X(LIMIT_HEAD_TIME, "timeouts.head", "a request was given up: its head took longer")           \
     X(LIMIT_BODY_RATE, "limits.body_rate", "a request was given up: its body came slower")        \
     X(LIMIT_SEND_TIME, "timeouts.send",                                                           \

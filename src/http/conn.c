@@ -152,7 +152,7 @@ ssize_t conn_fill(struct conn *c, size_t n)
     if (n > SCRATCH_BYTES)
         n = SCRATCH_BYTES;
     ssize_t got = c->transport.ops->read(&c->transport, scratch, n);
-    /* A short read has emptied the socket; what comes later is a new event. */
+    /* After a short read the socket's next event tells when there is more. */
     c->can_read = got == (ssize_t)n;
     if (got <= 0)
         return got;

@@ -3,8 +3,14 @@
  * One record carries at most 16 KiB, and OpenSSL makes one system call a record (with MSG_MORE
  * while more follow); small pieces are gathered in the scratch, so that a head and its short body
  * are one record. A file is read into the scratch and encrypted from there. Every wait leaves at
- * most one encrypted record inside OpenSSL, which the next call sends first. */
+ * most one encrypted record inside OpenSSL, which the next call sends first.
+ *
+ * OpenSSL reads on by itself while records bring no data of the application, such as KeyUpdate of
+ * TLS 1.3. So one call gets only so many bytes of the socket, and a peer that sends many such
+ * records in a row is dropped. */
 #include "net/tls_private.h"
+
+#include "base/metrics.h"
 
 #include <openssl/err.h>
 #include <stdio.h>
@@ -15,6 +21,9 @@ enum {
     RECORD_HANDSHAKE = 0x16, /* first byte of a connection that speaks TLS */
     RECORD_BYTES = 16 * 1024,
     SUBJECT_BYTES_MAX = 1024,
+    HANDSHAKE_TURN_BYTES = 64 * 1024,
+    READ_SLACK_BYTES = RECORD_BYTES, /* one call may take more than it returns by this and a read */
+    SILENT_BYTES_MAX = 64 * 1024,    /* without data of the application between them */
 };
 
 /* The socket as OpenSSL sees it. */
@@ -23,10 +32,23 @@ static int socket_read(BIO *bio, char *bytes, int n)
 {
     struct transport *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
+    t->drained = false;
+    if (t->allowed_bytes == 0) { /* the socket is still readable: its next event leads here again */
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    if (t->silent_bytes > SILENT_BYTES_MAX) {
+        metric_limit(LIMIT_TLS_RECORDS);
+        return -1;
+    }
     ssize_t got = recv(t->fd, bytes, (size_t)n, 0);
     t->drained = got < n;
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_read(bio);
+    if (got > 0) {
+        t->allowed_bytes -= (size_t)got < t->allowed_bytes ? (size_t)got : t->allowed_bytes;
+        t->silent_bytes += (size_t)got;
+    }
     return (int)got;
 }
 
@@ -116,7 +138,9 @@ static int tls_handshake(struct transport *t)
             return n < 0 && (errno == EAGAIN || errno == EINTR) ? IO_WAIT_READ : IO_END;
     }
     forget_errors();
+    t->allowed_bytes = HANDSHAKE_TURN_BYTES;
     int n = SSL_accept(t->tls);
+    t->silent_bytes = 0; /* what a handshake may consist of, OpenSSL bounds */
     if (n != 1) {
         int wait = result(t, n);
         return wait == IO_END ? IO_FAILED : wait;
@@ -139,6 +163,7 @@ static ssize_t tls_read(struct transport *t, void *bytes, size_t n)
     int wait = IO_WAIT_READ;
     forget_errors();
     t->read_needs_write = false;
+    t->allowed_bytes = n + READ_SLACK_BYTES;
     while (done < n) {
         int ok = SSL_read_ex(t->tls, (char *)bytes + done, n - done, &got);
         if (ok != 1) {
@@ -146,6 +171,7 @@ static ssize_t tls_read(struct transport *t, void *bytes, size_t n)
             break;
         }
         done += got;
+        t->silent_bytes = 0;
         if (t->drained && !SSL_has_pending(t->tls)) /* to ask again would be a call for nothing */
             break;
     }

@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -235,6 +236,99 @@ static void trickles(void)
     CHECK_INT(got, 4);
     close(fds[0]);
     close(fds[1]);
+    pair_close(&p);
+    tls_free(tls);
+}
+
+/* Records that bring no data: KeyUpdate of TLS 1.3. */
+
+/* So many bytes of them at least go into the client's output, behind what it has. */
+static void client_updates_keys(struct pair *p, BIO *out, size_t bytes)
+{
+    for (size_t end = BIO_ctrl_pending(out) + bytes; BIO_ctrl_pending(out) < end;) {
+        CHECK_INT(SSL_key_update(p->client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        CHECK_INT(SSL_do_handshake(p->client), 1);
+    }
+}
+
+/* Moves output into the socket as far as it has room. */
+static void pass_on(struct pair *p, BIO *out)
+{
+    char *bytes;
+    ssize_t sent;
+    size_t n;
+    while ((n = (size_t)BIO_get_mem_data(out, &bytes)) > 0 &&
+           (sent = send(p->fd, bytes, n < sizeof p->scratch ? n : sizeof p->scratch,
+                        MSG_NOSIGNAL)) > 0)
+        CHECK_INT(BIO_read(out, p->scratch, (int)sent), sent);
+}
+
+static size_t unread_bytes(const struct pair *p)
+{
+    int n = 0;
+    CHECK_INT(ioctl(p->server.fd, FIONREAD, &n), 0);
+    return (size_t)n;
+}
+
+/* After the handshake the client's output is gathered in *out, which is its own. */
+static void pair_open_gathering(struct pair *p, struct tls *tls, BIO **out)
+{
+    pair_open(p, tls);
+    CHECK_INT(shake(p), 1);
+    *out = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(p->client, *out);
+}
+
+static void key_updates_take_turns(void)
+{
+    enum { FLOOD_BYTES = 40000, FLOODS = 3, WANT_BYTES = 4096, TURN_BYTES = 48 * 1024 };
+    struct tls_config config = certificate("key_updates");
+    struct tls *tls = loaded(&config);
+    struct pair p;
+    BIO *out;
+    char bytes[WANT_BYTES], all[FLOODS + 1] = "";
+    size_t n = 0;
+    pair_open_gathering(&p, tls, &out);
+    for (int i = 0; i < FLOODS; i++) {
+        client_updates_keys(&p, out, FLOOD_BYTES);
+        CHECK_INT(SSL_write(p.client, "abc" + i, 1), 1);
+    }
+    /* One call takes part of it, and nothing is lost. */
+    for (int turn = 0; turn < 20 && n < FLOODS; turn++) {
+        pass_on(&p, out);
+        size_t before = unread_bytes(&p);
+        ssize_t got = p.server.ops->read(&p.server, bytes, sizeof bytes);
+        CHECK(before - unread_bytes(&p) <= TURN_BYTES);
+        CHECK(got == IO_WAIT_READ || got > 0);
+        if (got <= 0)
+            continue;
+        memcpy(all + n, bytes, (size_t)got);
+        n += (size_t)got;
+    }
+    CHECK_STR(str_from(all), "abc");
+    pair_close(&p);
+    tls_free(tls);
+}
+
+static void key_updates_without_end(void)
+{
+    struct tls_config config = certificate("without_end");
+    struct tls *tls = loaded(&config);
+    struct pair p;
+    BIO *out;
+    char bytes[4096];
+    size_t taken = 0;
+    ssize_t got = IO_WAIT_READ;
+    pair_open_gathering(&p, tls, &out);
+    client_updates_keys(&p, out, 200000);
+    for (int turn = 0; turn < 20 && got == IO_WAIT_READ; turn++) {
+        pass_on(&p, out);
+        size_t before = unread_bytes(&p);
+        got = p.server.ops->read(&p.server, bytes, sizeof bytes);
+        taken += before - unread_bytes(&p);
+    }
+    CHECK_INT(got, IO_FAILED);
+    CHECK(taken < 100000);
     pair_close(&p);
     tls_free(tls);
 }
@@ -695,8 +789,9 @@ static void self_signed(void)
 }
 
 TESTS({"speaks", speaks}, {"broken off", broken_off}, {"cleartext", cleartext},
-      {"trickles", trickles}, {"waits to write", waits_to_write}, {"protocols", protocols},
-      {"versions", versions}, {"clients", clients}, {"resumes", resumes},
+      {"trickles", trickles}, {"key updates take turns", key_updates_take_turns},
+      {"key updates without end", key_updates_without_end}, {"waits to write", waits_to_write},
+      {"protocols", protocols}, {"versions", versions}, {"clients", clients}, {"resumes", resumes},
       {"resumes only the trusted", resumes_only_the_trusted},
       {"resumes only until expiry", resumes_only_until_expiry}, {"reloads", reloads},
       {"refuses", refuses}, {"refuses order and passwords", refuses_order_and_passwords},

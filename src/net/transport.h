@@ -5,9 +5,8 @@
  *
  * Results of read, writev and sendfile: the number of bytes moved (at least 1), or one of enum io.
  * A TLS transport may need the socket in the other direction than the caller would think, hence
- * two ways to wait. A short read has emptied the transport: more comes with the socket's next
- * event. After a write or sendfile that had to wait, the same bytes must be offered again, at least
- * as many. */
+ * two ways to wait. After a short read the socket's next event tells when there is more. After a
+ * write or sendfile that had to wait, the same bytes must be offered again, at least as many. */
 #pragma once
 
 #include "base/str.h"
@@ -57,6 +56,8 @@ struct transport {
     bool broken;           /* TLS: the session failed, nothing more may be sent */
     bool more;             /* TLS: further bytes follow the record being written */
     bool drained;          /* TLS: the socket had less than it was last asked for */
+    size_t allowed_bytes;  /* TLS: this call may still take off the socket */
+    size_t silent_bytes;   /* TLS: taken off it since the last data of the application */
     struct ssl_st *tls;
     str client_subject; /* TLS: who the verified certificate of the client names (RFC 4514), empty
                            without; as long as the transport */
