@@ -163,16 +163,22 @@ static enum err finish_blob(struct streaming *s, struct request *req, struct res
     return e;
 }
 
-static enum err put_done(void *arg, struct request *req, struct response *res, uint64_t total_bytes)
+static enum err finish_put(struct streaming *s, struct request *req, struct response *res,
+                           uint64_t total_bytes)
 {
-    struct streaming *s = arg;
-    UPLOAD_CLEANUP struct upload *upload = s->upload;
-    uint64_t received = total_bytes - upload->offset;
+    uint64_t received = total_bytes - s->upload->offset;
     if (s->range_bytes != BODY_UNKNOWN && received != s->range_bytes)
         return fail(req, ERR_SIZE_INVALID, "Content-Range announced %llu bytes, %llu arrived",
                     (unsigned long long)s->range_bytes, (unsigned long long)received);
     v2_resume(s->call, req);
     return store_failed(req, finish_blob(s, req, res, total_bytes));
+}
+
+static enum err put_done(void *arg, struct request *req, struct response *res, uint64_t total_bytes)
+{
+    struct streaming *s = arg;
+    UPLOAD_CLEANUP struct upload *upload = s->upload;
+    return finish_put(s, req, res, total_bytes);
 }
 
 /* A final body that broke off is not kept: the client will send it again from where it started. */
@@ -185,13 +191,29 @@ static enum err put_failed(void *arg, struct request *req, struct response *res,
     return receive_failed(req, why);
 }
 
-/* A monolithic POST has no row to come back to: its file goes too. */
+/* A monolithic POST has no row to come back to: without a blob its file is of no use. */
+static void discard_file(struct upload *upload)
+{
+    enum err e = upload_discard(upload);
+    (void)e; /* a stray file is harmless, and the client must learn what came before */
+}
+
+static enum err post_done(void *arg, struct request *req, struct response *res,
+                          uint64_t total_bytes)
+{
+    struct streaming *s = arg;
+    UPLOAD_CLEANUP struct upload *upload = s->upload;
+    enum err e = finish_put(s, req, res, total_bytes);
+    if (e)
+        discard_file(upload);
+    return e;
+}
+
 static enum err post_failed(void *arg, struct request *req, struct response *res,
                             uint64_t total_bytes, enum err why)
 {
     struct streaming *s = arg;
-    enum err e = upload_discard(s->upload);
-    (void)e; /* a stray file is harmless, and `why` is what the client must learn */
+    discard_file(s->upload);
     return put_failed(arg, req, res, total_bytes, why);
 }
 
@@ -237,9 +259,11 @@ static enum err post_monolithic(struct request *req, struct response *res, struc
         e = upload_resume(upload, 0, digest_algorithm(digest));
     s->upload = upload;
     if (!e)
-        e = stream(req, res, s, put_done, post_failed);
+        e = stream(req, res, s, post_done, post_failed);
     if (!e)
         upload = NULL;
+    else if (upload)
+        discard_file(upload);
     return store_failed(req, e);
 }
 

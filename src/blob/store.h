@@ -67,6 +67,8 @@ NODISCARD enum err store_upload_open(struct store *s, str uuid, uint64_t offset,
                                      struct store_upload **ret);
 /* Closes without losing anything that was synced. NULL-safe. */
 void store_upload_close(struct store_upload *u);
+/* Closes, and gives back at once what the disk holds beyond the first `size_bytes`. NULL-safe. */
+void store_upload_close_at(struct store_upload *u, uint64_t size_bytes);
 /* Says how long the file will be, if all goes well: its blocks are then found in larger steps. At
  * most one step is taken in advance, and given back by the next sync or publish. */
 void store_upload_expect(struct store_upload *u, uint64_t size_bytes);

@@ -116,9 +116,12 @@ void upload_checkin(struct upload *u, bool keep)
     struct upload *gone = u;
     keep = keep && u->file && !u->broken;
     /* Files are closed outside the lock (close may block), but before the uuid is free again, so
-     * that the next holder is alone with the file. Only idle ones, fully synced, may overlap. */
-    if (!keep)
-        file_drop(u);
+     * that the next holder is alone with the file. Only idle ones, fully synced, may overlap. What
+     * was not acknowledged is no use to anybody, and might be what fills the disk. */
+    if (!keep) {
+        store_upload_close_at(u->file, u->offset);
+        u->file = NULL;
+    }
     pthread_mutex_lock(&t->lock);
     u->held = false;
     if (keep) {

@@ -171,6 +171,27 @@ static void follows_the_row(void)
     store_close(s);
 }
 
+static void gives_back_what_was_not_acknowledged(void)
+{
+    struct store *s = open_store();
+    struct upload_table *t = upload_table_new(s, 2);
+    char text[UUID_LEN];
+    str uuid = uuid_of(text);
+    uint64_t size = 0;
+    append(t, uuid, 0, STR("abc"), true);
+
+    struct upload *u = NULL;
+    CHECK_INT(upload_checkout(t, uuid, &u), OK);
+    CHECK_INT(upload_resume(u, 3, DIGEST_sha256), OK);
+    CHECK_INT(store_upload_write(u->file, 3, STR("defghi")), OK);
+    upload_checkin(u, false);
+    CHECK_INT(store_upload_stat(s, uuid, &size), OK);
+    CHECK_INT(size, 3);
+    check_content(t, uuid, STR("abc"));
+    upload_table_free(t);
+    store_close(s);
+}
+
 static void changes_algorithm(void)
 {
     struct store *s = open_store();
@@ -282,6 +303,7 @@ static void excludes_across_threads(void)
 TESTS({"goes on", goes_on}, {"one holder", one_holder},
       {"evicts the longest unused", evicts_the_longest_unused},
       {"survives restart", survives_restart}, {"follows the row", follows_the_row},
+      {"gives back what was not acknowledged", gives_back_what_was_not_acknowledged},
       {"changes algorithm", changes_algorithm}, {"discards", discards},
       {"rehashes in steps", rehashes_in_steps},
       {"excludes across threads", excludes_across_threads})

@@ -501,6 +501,31 @@ def test_limit_of_a_blob(berth):
         assert client.blob("up/a", digest(data)).status == 404
 
 
+def test_what_was_refused_leaves_no_bytes(berth):
+    """It might be what fills the disk, and who is refused a blob comes again with the next."""
+    server = berth({"limits.blob": "1MiB", "auth.anonymous": "push"})
+    client = Client(server, mode="none")
+    uploads = server.data / "uploads"
+
+    def sizes():
+        return [path.stat().st_size for path in uploads.iterdir()]
+
+    data = b"b" * ((1 << 20) + 1)
+    for flavour in ("post", "post-stream"):
+        where = f"/v2/up/a/blobs/uploads/?digest={digest(data)}"
+        response = client.request("POST", where, [data] if flavour == "post-stream" else data)
+        assert response.status == 413, (flavour, response)
+        assert sizes() == []
+    assert client.request("POST", f"/v2/up/a/blobs/uploads/?digest={digest(b'other')}", data[:9]).status == 400
+    assert sizes() == []
+    location = client.start("up/a")
+    assert client.patch(location, data[:1000], 0).status == 202
+    assert client.patch(location, data[1000:], stream=True).status == 413
+    assert sizes() == [1000]
+    assert client.put(location, digest(data), [data[1000:]]).status == 413
+    assert sizes() == [1000]
+
+
 # ---- mount
 
 def test_mount(client):
