@@ -263,10 +263,8 @@ static enum err open_blob(struct store *s, str key, int *ret)
     if (!store_key_name(key, name, &shard))
         return ERR_NOT_FOUND;
     int fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && s->kept && (errno == EMFILE || errno == ENFILE)) {
-        cache_expire(s->kept, CACHE_FOREVER);
+    if (fd < 0 && store_shed_files(s, errno))
         fd = openat(s->shards[shard].fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    }
     if (fd < 0)
         return errno == ELOOP ? ERR_NOT_FOUND : store_read_failed(s, "open", key, errno);
     *ret = fd;

@@ -32,6 +32,7 @@ enum {
     /* How much is asked for at once of a file whose length is known, and so the most that a client
      * who leaves takes from the disk beside what it sent. */
     ALLOCATE_BYTES = 32 << 20,
+    ALLOCATE_SPARE_BYTES = 1 << 30, /* that must be left above the reserve: all workers' requests */
 };
 
 /* The system calls whose failure the store must survive. Tests put their own in front. */
@@ -103,6 +104,9 @@ void store_works(struct store *s);
 
 /* store_kept.c: nobody is given the open file of this key any more. */
 void store_kept_forget(struct store *s, str key);
+/* An open failed with errnum. True when it was for want of descriptors, and those of the files that
+ * are kept are free now: worth another try. */
+bool store_shed_files(struct store *s, int errnum);
 
 /* store_open with other system calls. */
 NODISCARD enum err store_open_with(struct store **ret, str dir, const struct store_sys *sys,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "blob/store_file.h"
 
+#include <errno.h>
 #include <sys/stat.h>
 
 enum {
@@ -29,6 +30,14 @@ void store_kept_forget(struct store *s, str key)
 {
     if (s->kept)
         cache_remove(s->kept, key);
+}
+
+bool store_shed_files(struct store *s, int errnum)
+{
+    if (!s->kept || (errnum != EMFILE && errnum != ENFILE))
+        return false;
+    cache_expire(s->kept, CACHE_FOREVER);
+    return true;
 }
 
 static void let_go(void *bytes)

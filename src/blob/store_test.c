@@ -524,6 +524,16 @@ static void allocates_ahead(void)
     CHECK(upload_room(uuid) <= 41 * MIB);
     store_upload_close(u);
 
+    /* With little left above the reserve nothing is taken ahead. */
+    calls_reset();
+    store_set_reserve(s, store_space(s).free_bytes - 700 * (uint64_t)MIB);
+    CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);
+    store_upload_expect(u, 60 * MIB);
+    CHECK_INT(write_long(u), OK);
+    CHECK_INT(calls[ALLOCATE], 0);
+    store_upload_close(u);
+    store_set_reserve(s, 0);
+
     /* A file system that cannot. */
     calls_reset();
     CHECK_INT(store_upload_open(s, uuid, 0, &u), OK);

@@ -70,6 +70,19 @@ static enum err resume(struct store_upload *u, uint64_t offset)
     return cut(u, offset);
 }
 
+static int open_file(struct store *s, const char *name, bool create)
+{
+    int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT | O_EXCL : 0);
+    int fd = openat(s->uploads.fd, name, flags, 0600);
+    if (fd < 0 && store_shed_files(s, errno))
+        fd = openat(s->uploads.fd, name, flags, 0600);
+    /* Not emptied but made anew: a commit of unknown outcome may have made a blob of the old one.
+     */
+    if (fd < 0 && create && errno == EEXIST && unlinkat(s->uploads.fd, name, 0) == 0)
+        fd = openat(s->uploads.fd, name, flags, 0600);
+    return fd;
+}
+
 enum err store_upload_open(struct store *s, str uuid, uint64_t offset, struct store_upload **ret)
 {
     struct store_upload *u = calloc(1, sizeof *u);
@@ -79,13 +92,13 @@ enum err store_upload_open(struct store *s, str uuid, uint64_t offset, struct st
     u->fd = -1;
     enum err e = ERR_NOT_FOUND;
     if (store_upload_name(uuid, u->name)) {
-        int create = offset == 0 ? O_CREAT | O_TRUNC : 0;
+        bool create = offset == 0;
         u->entry_failures = directory_failures(&s->uploads);
-        u->fd = openat(s->uploads.fd, u->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | create, 0600);
-        u->dirty = offset == 0;
+        u->fd = open_file(s, u->name, create);
+        u->dirty = create;
         if (u->fd >= 0)
-            e = offset ? resume(u, offset) : OK;
-        else if (!create)
+            e = create ? OK : resume(u, offset);
+        else if (!create || err_from_errno(errno) == ERR_NO_FILES)
             e = err_from_errno(errno);
         else if (errno == ENOENT) /* no file can be made in a directory that was removed */
             e = store_directory_failed(s, &s->uploads, ERR_MOVED);
@@ -127,12 +140,15 @@ uint64_t store_upload_size(const struct store_upload *u)
 }
 
 /* Asks for the blocks of what comes next: finding them a page at a time costs the writer more. They
- * lie behind the end of the file until they are written. Who was refused does not ask again:
- * writing will tell. */
+ * lie behind the end of the file until they are written. Not where all workers together would take
+ * the reserve. Who was refused does not ask again: writing will tell. */
 static void allocate_ahead(struct store_upload *u)
 {
     uint64_t from = u->allocated > u->size_bytes ? u->allocated : u->size_bytes;
     if (from >= u->size_bytes + WRITEBACK_STEP_BYTES || from + WRITEBACK_STEP_BYTES > u->expected)
+        return;
+    const struct store_space space = store_space(u->store);
+    if (space.reserve_bytes && space.free_bytes < space.reserve_bytes + ALLOCATE_SPARE_BYTES)
         return;
     uint64_t left = u->expected - from, n = left < ALLOCATE_BYTES ? left : ALLOCATE_BYTES;
     if (u->store->sys->allocate(u->fd, (off_t)from, (off_t)n) == 0)

@@ -20,14 +20,28 @@ static enum err expire_tx(struct db_conn *conn, void *arg)
                          DB_TEXT(str_make(x->uuid, UUID_LEN)), DB_INT(x->until_us));
 }
 
-/* Removes the row, or the upload from those that were begun. */
+static enum err has_row(const struct gc_run *run, str uuid, bool *ret)
+{
+    DB_CURSOR struct db_cursor c = db_query(run->gc->reader, Q_GC_UPLOAD_EXISTS, DB_TEXT(uuid));
+    *ret = db_next(&c);
+    return c.err;
+}
+
+/* Removes the row, or the upload from those that were begun. Such a one has no row, but for what is
+ * left of a commit that seemed to fail; it is counted once. */
 static enum err end(struct gc_run *run, struct expiring *x)
 {
     struct registry *registry = run->gc->registry;
-    if (x->begun)
-        x->deleted = upload_begun_expire(registry->begun, str_make(x->uuid, UUID_LEN), x->until_us);
-    enum err e = x->begun ? OK : db_tx(registry->db, expire_tx, x);
-    if (!e && x->deleted && registry->uploads)
+    str uuid = str_make(x->uuid, UUID_LEN);
+    bool begun = x->begun && upload_begun_expire(registry->begun, uuid, x->until_us);
+    bool row = !x->begun;
+    enum err e = begun ? has_row(run, uuid, &row) : OK;
+    if (begun)
+        x->until_us = INT64_MAX;
+    if (!e && row)
+        e = db_tx(registry->db, expire_tx, x);
+    x->deleted |= begun;
+    if (x->deleted && registry->uploads)
         atomic_fetch_sub(&registry->uploads_n, 1);
     return e;
 }
@@ -141,11 +155,7 @@ static enum err is_known(const struct gc_run *run, str uuid, bool *ret)
 {
     const struct registry *registry = run->gc->registry;
     *ret = registry->begun && upload_begun_has(registry->begun, uuid);
-    if (*ret)
-        return OK;
-    DB_CURSOR struct db_cursor c = db_query(run->gc->reader, Q_GC_UPLOAD_EXISTS, DB_TEXT(uuid));
-    *ret = db_next(&c);
-    return c.err;
+    return *ret ? OK : has_row(run, uuid, ret);
 }
 
 static enum err sweep_file(void *arg, const struct store_entry *entry)

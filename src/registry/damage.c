@@ -68,7 +68,10 @@ enum err blob_verify(struct store *store, str key, uint64_t size_bytes, const st
         return e;
     if (actual != size_bytes)
         return ERR_SIZE_INVALID;
-    if ((e = store_blob_open(store, key, size_bytes, &f)))
+    e = store_blob_open(store, key, size_bytes, &f);
+    if (e == ERR_IO) /* reads a byte already; perhaps the disk fails now and then */
+        e = store_blob_open(store, key, size_bytes, &f);
+    if (e)
         return e;
     ARENA_CLEANUP struct arena a = {0};
     char *piece = arena_alloc(&a, size_bytes < PIECE_BYTES ? size_bytes : PIECE_BYTES);

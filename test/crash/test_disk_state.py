@@ -220,6 +220,7 @@ def test_data_directory_is_removed(berth):
     registry.refuses(500)
     registry.unready("removed or replaced")
     assert registry.client.get("/healthz").status == 200
+    assert registry.client.get("/readyz").status == 200, "the store is well"
     registry.client.close()
     registry.server.kill()
 
@@ -352,6 +353,7 @@ def test_no_file_descriptors(berth):
         assert response.status == 503 and response.header("retry-after"), response
         assert "file descriptors" in response.message, response
     assert registry.client.get("/healthz").status == 200
+    assert registry.client.get("/readyz").status == 200, "the store is well"
     assert registry.client.tags("d/app").status == 200
     resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
     registry.recovers()

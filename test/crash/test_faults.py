@@ -557,6 +557,20 @@ def test_a_blob_that_cannot_be_read_is_repaired_by_a_push(berth, control):
     assert control.disarm()[0] >= 3
 
 
+def test_a_disk_that_fails_once_condemns_no_blob(berth, control):
+    """The scrub reads again what it could not read."""
+    server = berth({**SETTINGS, "scrub.rate": "1GiB", "scrub.interval": "1s"}, env=control.environment())
+    client = Client(server, mode="none")
+    name = client.push("f/a", randbytes(100_000, "once"))
+    (path,) = [p for p in (server.data / "blobs").rglob("*") if p.is_file()]
+    control.arm(faults.READ, error=errno.EIO, pattern=path.name)
+    assert server.waits(lambda: control.hits() == 1, 30)
+    passes = len(server.events("scrub_finished"))
+    assert server.waits(lambda: len(server.events("scrub_finished")) > passes, 30)
+    assert not server.events("blob_damaged") and path.exists()
+    assert client.blob("f/a", name).status == 200
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut", "long", "directory", "link"])
 def test_a_file_that_is_not_the_blob_is_a_missing_one(berth, damage):
     server = berth(SETTINGS)
