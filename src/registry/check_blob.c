@@ -57,7 +57,8 @@ static enum err look(struct blobs *b, const struct row *row, uint64_t *actual)
     return blob_verify(store, key, row->size_bytes, &row->digest, pace, b);
 }
 
-/* Marked before. With the file back in its place the mark may go. */
+/* Marked before. With the file back in its place the mark may go. A file that was not read may be a
+ * good one that somebody has just put there: it stays. */
 static enum err check_marked(struct blobs *b, const struct row *row, str where)
 {
     struct check *c = b->check;
@@ -71,7 +72,8 @@ static enum err check_marked(struct blobs *b, const struct row *row, str where)
         check_found(c, FINDING_BLOB_HEALED, check_repaired(c), where, "%s", "");
         return OK;
     }
-    if (c->repair && (e = store_blob_quarantine(c->store, str_make(row->key, STORE_KEY_LEN))))
+    if (c->repair && !c->quick &&
+        (e = store_blob_quarantine(c->store, str_make(row->key, STORE_KEY_LEN))))
         return e;
     check_found(c, row->linked ? FINDING_BLOB_DAMAGED : FINDING_BLOB_DAMAGED_UNUSED, FINDING_LEFT,
                 where, "%s", "");

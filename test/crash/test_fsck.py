@@ -477,6 +477,20 @@ def test_a_file_put_back_heals(store):
     assert fsck(store.data).findings == []
 
 
+def test_what_was_not_read_stays(store):
+    """A quick run cannot tell whether the file that was put back is good."""
+    path = store.blob_file(store.layer)
+    good = path.read_bytes()
+    path.unlink()
+    fsck(store.data, "--repair")
+    path.write_bytes(good)
+    report = fsck(store.data, "--quick", "--repair")
+    assert report.code == 1 and report.words() == {"blob-damaged"}
+    assert path.read_bytes() == good
+    assert fsck(store.data, "--repair").words() == {"blob-healed"}
+    assert fsck(store.data).findings == []
+
+
 def test_a_bad_file_put_back_does_not(store):
     path = store.blob_file(store.layer)
     path.unlink()
