@@ -242,18 +242,34 @@ static void dispatch(struct exchange *x)
         handled(x);
 }
 
-/* A head holds memory until its response is out, and a connection may have many. */
-static enum err charge_head(struct exchange *x)
+/* A head holds memory until its response is out, and a connection may have many. What is wrong with
+ * it changes nothing: an answer too waits for the client's windows. */
+static bool charge_head(struct exchange *x)
 {
-    size_t n = x->h2.head->bytes;
+    const struct h2_head *head = x->h2.head;
+    size_t n =
+        head->bytes < head->limits.head_bytes_max ? head->bytes : head->limits.head_bytes_max;
     if (n <= HEAD_FREE_BYTES)
-        return OK;
+        return true;
+    if (head->cookie_n > 1) /* joined in a copy */
+        n *= 2;
     if (!budget_take_small(&x->conn->shard->server->budget, 0, n)) {
         metric_limit(LIMIT_RECEIVE_MEMORY);
-        return ERR_OVERLOADED;
+        return false;
     }
     x->head_charge = n;
-    return OK;
+    return true;
+}
+
+/* There is no memory for the head, and so none for an answer that the client need not take. */
+static void drop_head(struct exchange *x)
+{
+    x->h2.head = NULL;
+    x->h2.state = H2_SEND;
+    x->req.error = (struct error){.code = ERR_OVERLOADED};
+    arena_release(&x->arena);
+    (void)nghttp2_submit_rst_stream(of(x)->session, NGHTTP2_FLAG_NONE, x->h2.id,
+                                    NGHTTP2_REFUSED_STREAM);
 }
 
 void h2_stream_head(struct exchange *x, bool ended)
@@ -262,8 +278,12 @@ void h2_stream_head(struct exchange *x, bool ended)
     enum err e;
     cancel_timer(x);
     x->req.start_us = clock_mono_us();
-    if ((e = h2_head_finish(x->h2.head, ended, &head)) || (e = charge_head(x)) ||
-        (e = exchange_begin(x, &head)) || (e = exchange_plan_body(x))) {
+    if (!charge_head(x)) {
+        drop_head(x);
+        return;
+    }
+    if ((e = h2_head_finish(x->h2.head, ended, &head)) || (e = exchange_begin(x, &head)) ||
+        (e = exchange_plan_body(x))) {
         refuse(x, e);
         return;
     }

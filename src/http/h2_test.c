@@ -447,6 +447,50 @@ static void the_budget_is_shared(void)
     CHECK_INT(f.finished, PEERS * EACH);
 }
 
+/* A head of FAT_BYTES and some. Of two methods: one that is known, or one that is not. */
+enum { FAT_BYTES = 6000, FAT_SHARE = (1 << 20) / 4 };
+
+static struct stream *ask_fat(struct peer *p, const char *method)
+{
+    char fat[FAT_BYTES + 1];
+    memset(fat, 'x', FAT_BYTES);
+    fat[FAT_BYTES] = '\0';
+    const nghttp2_nv fields[] = {field(":method", method), field(":scheme", "http"),
+                                 field(":authority", "h"), field(":path", "/hello"),
+                                 field("fat", fat)};
+    struct stream *s = &p->streams[p->n++];
+    *s = (struct stream){0};
+    s->id = nghttp2_submit_request(p->session, NULL, fields, 5, NULL, s);
+    CHECK(s->id > 0);
+    peer_send(p);
+    return s;
+}
+
+/* Heads whose answers the client does not take: what has no room in the budget is gone at once,
+ * also when there is something wrong with it. */
+static void heads_without_memory_are_dropped(void)
+{
+    static const char *const methods[] = {"GET", "BREW"};
+    for (size_t i = 0; i < 2; i++) {
+        struct peer p;
+        struct http_config config = h2_config();
+        config.limits.receive_memory_bytes = 4ull * FAT_SHARE;
+        start_with(&p, config);
+        peer_set_window(&p, 0);
+        struct stream *s = NULL;
+        while (p.n < STREAMS_MAX)
+            s = ask_fat(&p, methods[i]);
+        peer_wait(&p, s);
+        CHECK_INT(s->code, NGHTTP2_REFUSED_STREAM);
+        CHECK_INT(s->status, 0);
+        int64_t refused = fixture_hits(&f, LIMIT_RECEIVE_MEMORY);
+        CHECK(refused >= STREAMS_MAX - FAT_SHARE / FAT_BYTES - 1 && refused < STREAMS_MAX);
+        fixture_wait(&f, &f.done, (unsigned)refused);
+        finish(&p);
+        CHECK_INT(f.done, STREAMS_MAX);
+    }
+}
+
 /* Clients that go. */
 
 static void resets_while_a_worker_has_it(void)
@@ -661,6 +705,7 @@ TESTS({"answers", answers}, {"many at once", many_at_once}, {"files", files}, {"
       {"a slow sink holds up its stream only", a_slow_sink_holds_up_its_stream_only},
       {"little pieces are gathered", little_pieces_are_gathered},
       {"the budget is shared", the_budget_is_shared},
+      {"heads without memory are dropped", heads_without_memory_are_dropped},
       {"resets while a worker has it", resets_while_a_worker_has_it},
       {"resets while the sink has it", resets_while_the_sink_has_it},
       {"connections end at any time", connections_end_at_any_time},

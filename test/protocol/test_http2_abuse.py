@@ -135,6 +135,24 @@ def test_heads_of_the_largest_size_on_many_streams(berth):
     watch.fine("limits.receive_memory", more=64 * MB)
 
 
+def test_large_heads_whose_answers_are_not_taken(berth):
+    """Little is sent: each head names one field of the table many times. Shut windows would keep
+    every answer, and what it answers, for as long as the client likes."""
+    watch = Watch(berth({**SETTINGS, "limits.receive_memory": "8MiB", "timeouts.send": "1m"}))
+    first = h2.block(fields("GET", "/v2/")) + h2.literal("x", "y" * 4000, indexed=True) + b"\xbe" * 14
+    again = h2.block(fields("GET", "/v2/")) + b"\xbe" * 15
+    conns = [H2(watch.server.address, window=0) for _ in range(20)]
+    for conn in conns:
+        for number in range(1, 200, 2):
+            conn.streams[number] = h2.Stream(number)
+            conn.send(h2.frame(h2.HEADERS, 5, number, first if number == 1 else again))
+        conn.until(lambda: conn.streams[199].heads or conn.streams[199].reset is not None)
+    watch.fine("limits.receive_memory", more=64 * MB)
+    assert {s.reset for s in conns[-1].streams.values()} == {h2.REFUSED_STREAM}
+    for conn in conns:
+        conn.sock.close()
+
+
 def test_too_many_streams(watch):
     """Uploads that never come are open; more of them than allowed are refused."""
     with H2(watch.server.address) as conn:
