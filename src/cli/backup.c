@@ -71,6 +71,96 @@ static enum err take_target(struct backup *b)
     return OK;
 }
 
+/* Removing what no backup that counts needs. */
+
+static enum err remove_database(struct backup *b, str name, struct error *why)
+{
+    str dir = in_target(b, name);
+    unlink(arena_printf(&b->arena, "%.*s/berth.db-journal", STR_ARG(dir)).p);
+    unlink(arena_printf(&b->arena, "%.*s/berth.db", STR_ARG(dir)).p);
+    return rmdir(dir.p) == 0 || errno == ENOENT ? OK : backup_fail(&b->arena, why, "remove", dir);
+}
+
+/* All but `keep`. */
+static enum err remove_databases(struct backup *b, str keep, struct error *why)
+{
+    DIR_CLEANUP DIR *d = opendir(arena_cstr(&b->arena, b->target));
+    if (!d)
+        return backup_fail(&b->arena, why, "read directory", b->target);
+    enum err e = OK;
+    for (struct dirent *entry; !e && (entry = readdir(d));) {
+        str name = str_from(entry->d_name);
+        if (str_starts(name, STR("database-")) && !str_eq(name, keep))
+            e = remove_database(b, name, why);
+    }
+    return e;
+}
+
+static bool is_named(struct db_conn *conn, str key)
+{
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_BACKUP_BLOB_BY_KEY, DB_TEXT(key));
+    return db_next(&c) || c.err;
+}
+
+/* Files of interrupted copies, and, where there is a snapshot, of blobs that it does not name. */
+static enum err remove_blobs(struct backup *b, unsigned shard, struct error *why)
+{
+    ARENA_CLEANUP struct arena tmp = {0};
+    str path = arena_printf(&tmp, "%.*s/blobs/%02x", STR_ARG(b->target), shard);
+    DIR_CLEANUP DIR *d = opendir(path.p);
+    if (!d)
+        return errno == ENOENT ? OK : backup_fail(&b->arena, why, "read directory", path);
+    for (struct dirent *entry; (entry = readdir(d));) {
+        str name = str_from(entry->d_name);
+        uint8_t key[16];
+        bool temporary = str_ends(name, STR(".new"));
+        bool blob = hex_decode(name, true, key, sizeof key) && key[0] == shard;
+        if (!temporary && (!blob || !b->snapshot || is_named(db_reader(b->snapshot, 0), name)))
+            continue;
+        if (unlinkat(dirfd(d), entry->d_name, 0) != 0 && errno != ENOENT)
+            return backup_fail(&b->arena, why, "remove from", path);
+    }
+    return OK;
+}
+
+/* What backups that did not come to their end have left, so that one that fails every night does
+ * not fill the target. Only what cannot count: the database that backup.json names stays, and its
+ * blobs; and where it cannot be read, or is not known to be on the disk, everything. What cannot be
+ * removed is told at the end of a backup, by prune. */
+static void remove_leftovers(struct backup *b)
+{
+    struct error ignored = {0};
+    struct backup_mark mark = {0};
+    enum err e = backup_mark_read(b->target, &b->arena, &mark, &ignored);
+    if (e && e != ERR_NOT_FOUND)
+        return;
+    e = backup_sync_dir(b->target, &b->arena, &ignored);
+    if (!e)
+        e = remove_databases(b, mark.database, &ignored);
+    for (unsigned i = 0; !e && i < STORE_SHARDS; i++)
+        e = remove_blobs(b, i, &ignored);
+}
+
+/* Only before the mark was to be written: from then on it may be the one that counts. */
+static void remove_own(struct backup *b)
+{
+    struct error ignored = {0};
+    if (b->snapshot)
+        db_close(b->snapshot);
+    b->snapshot = NULL;
+    if (b->mark.database.n)
+        (void)remove_database(b, b->mark.database, &ignored);
+}
+
+/* What only the backup before needed. */
+static enum err prune(struct backup *b)
+{
+    enum err e = remove_databases(b, b->mark.database, &b->why);
+    for (unsigned i = 0; !e && i < STORE_SHARDS; i++)
+        e = remove_blobs(b, i, &b->why);
+    return e;
+}
+
 /* A name of its own, so that the database of the backup before stays until the mark has moved. */
 static void name_database(struct backup *b)
 {
@@ -128,62 +218,6 @@ static enum err copy_blobs(struct backup *b)
     return e;
 }
 
-/* What only the backup before needed. */
-
-static bool is_named(struct db_conn *conn, str key)
-{
-    DB_CURSOR struct db_cursor c = db_query(conn, Q_BACKUP_BLOB_BY_KEY, DB_TEXT(key));
-    return db_next(&c) || c.err;
-}
-
-static enum err prune_shard(struct backup *b, unsigned shard)
-{
-    ARENA_CLEANUP struct arena tmp = {0};
-    str path = arena_printf(&tmp, "%.*s/blobs/%02x", STR_ARG(b->target), shard);
-    DIR_CLEANUP DIR *d = opendir(path.p);
-    if (!d)
-        return backup_fail(&b->arena, &b->why, "read directory", path);
-    for (struct dirent *entry; (entry = readdir(d));) {
-        str name = str_from(entry->d_name);
-        bool temporary = str_ends(name, STR(".new"));
-        uint8_t key[16];
-        if (!temporary && (!hex_decode(name, true, key, sizeof key) || key[0] != shard))
-            continue;
-        if (!temporary && is_named(db_reader(b->snapshot, 0), name))
-            continue;
-        if (unlinkat(dirfd(d), entry->d_name, 0) != 0 && errno != ENOENT)
-            return backup_fail(&b->arena, &b->why, "remove from", path);
-    }
-    return OK;
-}
-
-static enum err prune_databases(struct backup *b)
-{
-    ARENA_CLEANUP struct arena tmp = {0};
-    DIR_CLEANUP DIR *d = opendir(arena_cstr(&tmp, b->target));
-    if (!d)
-        return backup_fail(&b->arena, &b->why, "read directory", b->target);
-    for (struct dirent *entry; (entry = readdir(d));) {
-        str name = str_from(entry->d_name);
-        if (!str_starts(name, STR("database-")) || str_eq(name, b->mark.database))
-            continue;
-        str dir = arena_printf(&tmp, "%.*s/%.*s", STR_ARG(b->target), STR_ARG(name));
-        unlink(arena_printf(&tmp, "%.*s/berth.db-journal", STR_ARG(dir)).p);
-        unlink(arena_printf(&tmp, "%.*s/berth.db", STR_ARG(dir)).p);
-        if (rmdir(dir.p) != 0)
-            return backup_fail(&b->arena, &b->why, "remove", dir);
-    }
-    return OK;
-}
-
-static enum err prune(struct backup *b)
-{
-    enum err e = prune_databases(b);
-    for (unsigned i = 0; !e && i < STORE_SHARDS; i++)
-        e = prune_shard(b, i);
-    return e;
-}
-
 static enum err back_up(struct backup *b)
 {
     if (!exists(b, b->conf.data, "berth.db"))
@@ -194,14 +228,19 @@ static enum err back_up(struct backup *b)
         return error_set(&b->arena, &b->why, ERR_EXISTS, "%.*s is a data directory, not a backup",
                          STR_ARG(b->target));
     enum err e = take_target(b);
-    if (!e)
-        e = store_hold(b->conf.data, &b->arena, &b->hold_fd, &b->why);
+    if (e)
+        return e;
+    remove_leftovers(b);
+    e = store_hold(b->conf.data, &b->arena, &b->hold_fd, &b->why);
     if (!e)
         e = take_snapshot(b);
     if (!e)
         e = copy_blobs(b);
-    if (!e)
-        e = backup_mark_write(b->target, &b->mark, &b->arena, &b->why);
+    if (e) {
+        remove_own(b);
+        return e;
+    }
+    e = backup_mark_write(b->target, &b->mark, &b->arena, &b->why);
     return e ? e : prune(b);
 }
 

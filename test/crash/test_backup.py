@@ -191,6 +191,66 @@ def test_what_is_gone_is_forgotten(berth, tmp_path):
         "PRAGMA journal_mode").fetchone() == ("delete",)
 
 
+def test_what_failed_leaves_no_databases(berth, tmp_path):
+    """However often it fails, and whatever killed ones have left: what stays is the last complete
+    backup, all of it."""
+    server = berth(OPEN)
+    client = Client(server, mode="none")
+    facts = push_image(client, "team/app", "one", 1)
+    target = tmp_path / "backup"
+    target.mkdir()
+    (target / "blobs").write_bytes(b"in the way")
+    (target / "backup.lock").touch()
+    for _ in range(2):  # never one that was complete
+        done = backup(server.data, target)
+        assert done.returncode == 1 and "blobs" in done.stderr
+        assert list(target.glob("database-*")) == []
+    (target / "blobs").unlink()
+    assert backup(server.data, target).returncode == 0
+    kept, = target.glob("database-*")
+    blobs = names(target)
+
+    # Blobs that only a later one needs, and none can be brought: 00 is in the way.
+    later = push_image(client, "team/app", "two", 2)
+    client.close()
+    server.stop()
+    shards = {path.name for path in (target / "blobs").iterdir() if not any(path.iterdir())}
+    free, blocked = sorted(shards)[:2]
+    (target / "blobs" / blocked).rmdir()
+    (target / "blobs" / blocked).write_bytes(b"in the way")
+    killed = target / "database-2024-01-01-01234567"
+    killed.mkdir()
+    (killed / "berth.db").write_bytes(b"half")
+    (killed / "berth.db-journal").write_bytes(b"half")
+    (target / "blobs" / free / (free + "ab" * 15 + ".new")).write_bytes(b"half")
+    of_it = free + "cd" * 15
+    (target / "blobs" / free / of_it).write_bytes(b"perhaps of the next one")
+    for _ in range(2):
+        assert backup(server.data, target).returncode == 1
+        assert list(target.glob("database-*")) == [kept]
+        assert names(target) == blobs | {of_it, blocked}
+    (target / "blobs" / blocked).unlink()
+    assert restore(target, tmp_path / "before").returncode == 0
+    assert assert_sound(tmp_path / "before").findings == []
+    check_facts(berth, tmp_path / "before", {**facts, ("manifest", "team/app", "two"): None})
+
+    # What counts is not known: nothing is removed but what the run itself has made.
+    mark = (target / "backup.json").read_bytes()
+    (target / "backup.json").write_bytes(b"{")
+    (target / "blobs" / blocked).write_bytes(b"in the way")
+    killed.mkdir()
+    assert backup(server.data, target).returncode == 1
+    assert set(target.glob("database-*")) == {kept, killed}
+    (target / "blobs" / blocked).unlink()
+    (target / "backup.json").write_bytes(mark)
+
+    assert backup(server.data, target).returncode == 0
+    assert len(list(target.glob("database-*"))) == 1 and not kept.exists()
+    assert restore(target, tmp_path / "after").returncode == 0
+    assert assert_sound(tmp_path / "after").findings == []
+    check_facts(berth, tmp_path / "after", {**facts, **later})
+
+
 class Pushing(threading.Thread):
     """Pushes image after image and notes what was acknowledged, in order."""
 
