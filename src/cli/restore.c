@@ -88,6 +88,19 @@ static enum err copy_blobs(struct restore *r)
     return e;
 }
 
+/* Of a restore that was interrupted. A log that stays would be played into the database that comes
+ * next, whatever that holds; so it is gone for good before there is one. */
+static enum err remove_database(struct restore *r, int dir)
+{
+    static const char *const names[] = {"berth.db", "berth.db-wal", "berth.db-shm",
+                                        "berth.db-journal"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (unlinkat(dir, names[i], 0) != 0 && errno != ENOENT)
+            return backup_fail(&r->arena, &r->why,
+                               arena_printf(&r->arena, "replace %s in", names[i]).p, r->conf.data);
+    return fsync(dir) == 0 ? OK : backup_fail(&r->arena, &r->why, "sync", r->conf.data);
+}
+
 static enum err copy_database(struct restore *r)
 {
     struct copy copy = {.clones = true, .verify = true};
@@ -99,8 +112,8 @@ static enum err copy_database(struct restore *r)
     enum err e = OK;
     if (from_dir < 0 || to_dir < 0 || fstatat(from_dir, "berth.db", &st, 0) != 0)
         e = backup_fail(&r->arena, &r->why, "open", r->database);
-    if (!e && unlinkat(to_dir, "berth.db", 0) != 0 && errno != ENOENT)
-        e = backup_fail(&r->arena, &r->why, "replace berth.db in", to);
+    if (!e)
+        e = remove_database(r, to_dir);
     if (!e)
         e = digest_parse(r->mark.digest, false, &digest);
     if (!e && (e = copy_file(&copy, from_dir, to_dir, "berth.db", (uint64_t)st.st_size, &digest)))

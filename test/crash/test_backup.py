@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -169,7 +170,6 @@ def test_copy_checks_what_a_link_would_hide(berth, tmp_path):
 
 def test_what_is_gone_is_forgotten(berth, tmp_path):
     """A blob whose row is gone leaves the backup, and so does the database of before."""
-    import sqlite3
     server = berth(OPEN)
     client = Client(server, mode="none")
     push_image(client, "team/app", "one", 1)
@@ -404,6 +404,39 @@ def test_interrupted_restore(berth, tmp_path):
         assert not (data / "restoring").exists()
     assert_sound(data)
     check_facts(berth, data, facts)
+
+
+def test_interrupted_restore_of_another_backup(berth, tmp_path):
+    """The log of a database that was being restored is not played into the one of the next try."""
+    server = berth(OPEN)
+    client = Client(server, mode="none")
+    facts = push_image(client, "team/app", "one", 1)
+    assert backup(server.data, tmp_path / "first").returncode == 0
+    later = push_image(client, "team/app", "two", 2)
+    assert backup(server.data, tmp_path / "second").returncode == 0
+    client.close()
+    server.stop()
+    data = tmp_path / "restored"
+    assert restore(tmp_path / "first", data).returncode == 0
+    # As after a kill between the last commit and the closing of the database.
+    left = {}
+    db = sqlite3.connect(data / "berth.db")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    with db:
+        db.execute("UPDATE repository SET full_name = 'team/other'")
+    for name in ("berth.db-wal", "berth.db-shm"):
+        left[name] = (data / name).read_bytes()
+    db.close()
+    left["berth.db-journal"] = b"not a journal"
+    left["restoring"] = b""
+    for name, content in left.items():
+        (data / name).write_bytes(content)
+    assert len(left["berth.db-wal"]) > 0
+
+    assert restore(tmp_path / "second", data).returncode == 0
+    assert not any((data / name).exists() for name in left)
+    assert assert_sound(data).findings == []
+    check_facts(berth, data, {**facts, **later})
 
 
 def test_refusals(berth, tmp_path):
