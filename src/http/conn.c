@@ -281,6 +281,7 @@ bool conn_end(struct conn *c)
     if (c->h2)
         h2_free(c->h2);
     release_input(c);
+    transport_release(&c->transport);
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;

@@ -76,7 +76,7 @@ void exchange_end(struct exchange *x)
         .http = x->conn->h2       ? "2"
                 : x->req.http_1_0 ? "1.0"
                                   : "1.1",
-        .tls = transport_tls_version(&x->conn->transport),
+        .tls = x->conn->transport.tls_version,
     };
     done.first_byte_us = x->first_byte_us ? x->first_byte_us : done.elapsed_us;
     s->server->config.on_done(&x->req, &done);

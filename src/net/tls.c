@@ -149,6 +149,7 @@ static int tls_handshake(struct transport *t)
         t->broken = true;
         return IO_FAILED;
     }
+    t->tls_version = SSL_get_version(t->tls) + sizeof "TLSv" - 1;
     const unsigned char *name;
     unsigned name_n;
     SSL_get0_alpn_selected(t->tls, &name, &name_n);
@@ -255,8 +256,6 @@ static void tls_close(struct transport *t)
 {
     say_goodbye(t);
     SSL_free(t->tls);
-    free((char *)t->client_subject.p);
-    t->client_subject = (str){0};
     t->tls = NULL;
     close(t->fd);
     t->fd = -1;
@@ -286,7 +285,6 @@ void transport_init_tls(struct transport *t, int fd, struct tls *tls)
 void transport_to_tcp(struct transport *t)
 {
     SSL_free(t->tls);
-    free((char *)t->client_subject.p);
     transport_init_tcp(t, t->fd);
 }
 
@@ -300,7 +298,8 @@ str tls_handshake_error(const struct transport *t, char out[TLS_ERROR_BYTES_MAX]
     return str_make(out, n < TLS_ERROR_BYTES_MAX ? (size_t)n : TLS_ERROR_BYTES_MAX - 1);
 }
 
-const char *transport_tls_version(const struct transport *t)
+void transport_release(struct transport *t)
 {
-    return t->tls ? SSL_get_version(t->tls) + sizeof "TLSv" - 1 : NULL;
+    free((char *)t->client_subject.p);
+    t->client_subject = (str){0};
 }

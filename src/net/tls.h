@@ -39,8 +39,6 @@ NODISCARD enum err tls_load(struct tls *t, const struct tls_config *config, stru
 
 /* Any thread. Takes over fd. What else stands in t is lost; it stays where it is. */
 void transport_init_tls(struct transport *t, int fd, struct tls *tls);
-/* "1.3"; NULL for cleartext. */
-const char *transport_tls_version(const struct transport *t);
 /* When the handshake failed or was none: goes on as plain TCP. */
 void transport_to_tcp(struct transport *t);
 /* Why the handshake failed, in OpenSSL's words: right after it returned IO_FAILED. */

@@ -72,6 +72,7 @@ static void pair_open(struct pair *p, struct tls *tls)
 static void pair_close(struct pair *p)
 {
     p->server.ops->close(&p->server);
+    transport_release(&p->server);
     SSL_free(p->client);
     SSL_CTX_free(p->context);
     if (p->fd >= 0)

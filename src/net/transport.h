@@ -59,10 +59,14 @@ struct transport {
     size_t allowed_bytes;  /* TLS: this call may still take off the socket */
     size_t silent_bytes;   /* TLS: taken off it since the last data of the application */
     struct ssl_st *tls;
-    str client_subject; /* TLS: who the verified certificate of the client names (RFC 4514), empty
-                           without; as long as the transport */
+    /* Known once the handshake is done, also after the socket was closed. */
+    const char *tls_version; /* TLS: "1.3" */
+    str client_subject;      /* TLS: who the verified certificate of the client names (RFC 4514),
+                                empty without; until transport_release */
     char *scratch; /* TLS: TRANSPORT_SCRATCH_BYTES of the reactor's; holds nothing between calls */
 };
 
 /* Plain TCP. Takes over fd. */
 void transport_init_tcp(struct transport *t, int fd);
+/* Frees what is left after the socket was closed. Of any transport. */
+void transport_release(struct transport *t);

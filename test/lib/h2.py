@@ -89,7 +89,7 @@ def trusting():
 
 class H2:
     """One connection. Windows are opened by what is read, unless `windows` is False. `tls`: the
-    server speaks it; its certificate is not looked at."""
+    server speaks it; its certificate is not looked at, unless this is an ssl.SSLContext."""
 
     def __init__(self, address, timeout=20, preface=True, windows=True, receive_buffer=None, tls=False,
                  **initial):
@@ -100,7 +100,8 @@ class H2:
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
-            self.sock = trusting().wrap_socket(self.sock)
+            context = trusting() if tls is True else tls
+            self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
             assert self.sock.selected_alpn_protocol() == "h2"
         self.buffer = bytearray()
         self.decoder = hpack.Decoder()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import raw, tls
+from lib import h2, raw, tls
 from lib.oci import FLAVOURS, Client, challenge, digest, randbytes
 from lib.server import run
 
@@ -331,6 +331,29 @@ def test_client_certificate_optional(berth, authority, certificate, bot, tmp_pat
         client.close()
     stranger = tls.Authority(tmp_path / "other", "Other Root").issue("bot")
     assert "unknown ca" in refused(server, tls.context(authority.pem, stranger)).lower()
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_who_it_was_outlives_the_connection(berth, authority, certificate, bot, http):
+    """A client that leaves in the midst of a request is in the log as one that stays."""
+    server = berth(settings(certificate, tls__client_ca=authority.pem, tls__client_auth="required",
+                            auth__anonymous="push"))
+    target = "/v2/tls/left/blobs/uploads/?digest=" + digest(b"all of it")
+    context = tls.context(authority.pem, bot, alpn=["h2" if http == "2" else "http/1.1"])
+    since = server.log_mark()
+    if http == "2":
+        with h2.H2(server.address, tls=context) as conn:
+            number = conn.open(h2.fields("POST", target, scheme="https"), end=False)
+            conn.send(h2.frame(h2.DATA, 0, number, b"all"))
+            assert conn.ask("/v2/").status == 200
+    else:
+        with raw.Conn(server.address, tls=context) as conn:
+            conn.send(V2)
+            assert conn.read().status == 200
+            conn.send(raw.request("POST", target, [("Content-Length", "9")]) + b"all")
+    assert server.waits(lambda: [f for f in server.events("request", since) if f["method"] == "POST"])
+    line, = (f for f in server.events("request", since) if f["method"] == "POST")
+    assert (line["subject"], line["tls"], line["http"]) == ("CN=build bot,O=Acme", "1.3", http)
 
 
 def test_client_ca_is_replaced(berth, authority, certificate, bot, tmp_path):
