@@ -56,5 +56,7 @@
 #define LIVE_MANIFEST   "(1 = 0" LIVE_MANIFEST_TABLE(LIVE_OR) ")"
 #define LIVE_THROUGH    LIVE_THROUGH_TABLE(LIVE_FIRST, LIVE_UNION)
 
-/* Review begins anew, but never earlier: somebody may have asked for the row meanwhile. */
-#define REVIEW_LATER "review_from = CASE WHEN review_from > $1 THEN review_from ELSE $1 END "
+/* Review begins anew, but never earlier: somebody may have asked for the row meanwhile. The time
+ * changes in any case: by that a collection, which has judged the row in use before, sees that a
+ * use has ended since. */
+#define REVIEW_LATER "review_from = CASE WHEN review_from >= $1 THEN review_from + 1 ELSE $1 END "

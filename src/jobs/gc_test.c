@@ -228,6 +228,77 @@ static void untagged_manifests_go_where_asked(void)
     fixture_close(&f);
 }
 
+struct late_delete {
+    struct digest digest;
+    int64_t at_us; /* when it was asked for */
+    bool done;
+};
+
+static void delete_at(const struct digest *digest, int64_t at_us)
+{
+    struct name name = fixture_name(&f, app);
+    struct reference reference = {.is_digest = true, .digest = *digest};
+    struct manifest_delete del = {
+        .name = &name, .reference = &reference, .by = STR("ann"), .now_us = at_us};
+    CHECK_INT(db_tx(f.registry.db, manifest_delete_tx, &del), OK);
+}
+
+static bool delete_at_last(void *arg, enum gc_point point)
+{
+    struct late_delete *late = arg;
+    if (point == GC_LINKS_JUDGED && !late->done) {
+        delete_at(&late->digest, late->at_us);
+        late->done = true;
+    }
+    return true;
+}
+
+/* Two deletes of what uses the same blob: the one that was asked for first, or at the same time,
+ * comes second, and while a run has just seen that it is still in use. */
+static void uses_that_end_out_of_order(void)
+{
+    for (int64_t before_us = 0; before_us < 2000; before_us += 1000) {
+        fixture_open(&f);
+        struct digest refs[2] = {push_blob(&f, app, STR("{}"), 3 * HOUR_US),
+                                 push_blob(&f, app, STR("layer"), 3 * HOUR_US)};
+        const uint64_t sizes[] = {2, 5};
+        struct image image = {.repository = app, .refs = refs, .sizes = sizes, .ref_n = 2};
+        struct digest first;
+        struct late_delete late = {.at_us = clock_wall_us() - HOUR_US};
+        image.note = "first";
+        CHECK_INT(put_image(&f, &image, 3 * HOUR_US, &first, NULL), OK);
+        image.note = "second";
+        CHECK_INT(put_image(&f, &image, 3 * HOUR_US, &late.digest, NULL), OK);
+        delete_at(&first, late.at_us + before_us);
+        CHECK_INT(gc_run_with(&f.gc, &now, delete_at_last, &late, &f.report), OK);
+        CHECK(!has_manifest(&f, app, &late.digest));
+        CHECK_INT(collect(&f, &now), OK);
+        CHECK_INT(blob_files(&f), 0);
+        fixture_close(&f);
+    }
+}
+
+/* Each use that ends in a run moves the time of what was used; it goes in that run all the same. */
+static void what_many_used_goes_in_one_run(void)
+{
+    fixture_open(&f);
+    collect_untagged();
+    const int64_t age = 2 * HOUR_US;
+    struct digest refs[2] = {push_blob(&f, app, STR("{}"), age), push_blob(&f, app, STR("x"), age)};
+    struct digest digest;
+    const uint64_t sizes[] = {2, 1};
+    struct image image = {.repository = app, .refs = refs, .sizes = sizes, .ref_n = 2};
+    for (int i = 0; i < 20; i++) {
+        image.note = arena_printf(&f.arena, "%d", i).p;
+        CHECK_INT(put_image(&f, &image, age, &digest, NULL), OK);
+    }
+    CHECK_INT(collect(&f, &now), OK);
+    CHECK_INT(f.report.manifests, 20);
+    CHECK_INT(f.report.links, 2);
+    CHECK_INT(blob_files(&f), 0);
+    fixture_close(&f);
+}
+
 static void moving_a_tag_starts_the_delay(void)
 {
     fixture_open(&f);
@@ -644,6 +715,8 @@ TESTS({"blobs wait for the delay", blobs_wait_for_the_delay}, {"used blobs stay"
       {"leases are rare and whole", leases_are_rare_and_whole},
       {"untagged manifests stay by default", untagged_manifests_stay_by_default},
       {"untagged manifests go where asked", untagged_manifests_go_where_asked},
+      {"uses that end out of order", uses_that_end_out_of_order},
+      {"what many used goes in one run", what_many_used_goes_in_one_run},
       {"moving a tag starts the delay", moving_a_tag_starts_the_delay},
       {"asking for a manifest is a lease", asking_for_a_manifest_is_a_lease},
       {"liveness is reached through others", liveness_is_reached_through_others},
