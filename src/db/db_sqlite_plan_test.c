@@ -17,9 +17,9 @@ static const struct {
  * fsck and backup. */
 static bool may_scan(str name)
 {
-    static const char *const all[] = {"BLOB_DAMAGED_COUNT", "REVIEW_COUNT",
-                                      "UPLOAD_COUNT",       "USER_ADMIN_ANY",
-                                      "SIGNING_KEYS",       "SIGNING_KEY_ADD_FIRST"};
+    static const char *const all[] = {"BLOB_DAMAGED_COUNT", "REVIEW_COUNT", "UPLOAD_COUNT",
+                                      "USER_ADMIN_ANY",     "SIGNING_KEYS", "SIGNING_KEY_ADD_FIRST",
+                                      "DEAD_BLOB_COUNT"};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (str_eq(name, str_from(all[i])))
             return true;

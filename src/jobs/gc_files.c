@@ -94,12 +94,23 @@ static enum err collect_batch(struct gc_run *run, struct batch *b)
     return e ? e : gc_pace(run, start_us, b->n);
 }
 
+/* Dry run: those that wait, and those of the blobs that would be removed. */
+static enum err count_dead(struct gc_run *run)
+{
+    DB_CURSOR struct db_cursor c = db_query(run->gc->reader, Q_DEAD_BLOB_COUNT);
+    if (db_next(&c))
+        run->report->files += (uint64_t)db_int(&c, 0) + run->report->blobs;
+    return c.err;
+}
+
 enum err gc_unlink_dead(struct gc_run *run)
 {
+    if (run->ask->dry_run)
+        return count_dead(run);
     struct batch b = {0};
     char last[STORE_KEY_LEN];
     str after = STR("");
-    enum err e = run->ask->dry_run ? OK : read_batch(run, after, &b);
+    enum err e = read_batch(run, after, &b);
     while (!e && b.n) {
         e = collect_batch(run, &b);
         if (e == ERR_BUSY) { /* a backup reads them; they are there for the next run */

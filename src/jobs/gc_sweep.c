@@ -128,11 +128,23 @@ static enum err is_long(const struct gc_run *run, const struct forgetting *f, bo
     return c.err;
 }
 
+/* Dry run: what would be forgotten of a tag that is long. */
+static enum err count_beyond(struct gc_run *run, const struct forgetting *f)
+{
+    DB_CURSOR struct db_cursor c =
+        db_query(run->gc->reader, Q_GC_TAG_COUNT, DB_INT(f->repository), DB_TEXT(f->name));
+    if (db_next(&c) && (uint64_t)db_int(&c, 0) > f->max)
+        run->report->tag_lifetimes += (uint64_t)db_int(&c, 0) - f->max;
+    return c.err;
+}
+
 static enum err trim(struct gc_run *run, struct forgetting *f)
 {
     bool more;
     enum err e = is_long(run, f, &more);
-    while (!e && more && !run->ask->dry_run) {
+    if (!e && more && run->ask->dry_run)
+        return count_beyond(run, f);
+    while (!e && more) {
         e = db_tx(run->gc->registry->db, forget_tx, f);
         if (e)
             return e;

@@ -594,6 +594,8 @@ static void history_is_trimmed(void)
     f.gc.tags_history_max = 7;
     CHECK_INT(collect(&f, &due), OK);
     CHECK_INT(f.report.tag_lifetimes, 0);
+    CHECK_INT(collect(&f, &(struct gc_ask){.sweep = true, .dry_run = true}), OK);
+    CHECK_INT(f.report.tag_lifetimes, 43);
     CHECK_INT(collect(&f, &(struct gc_ask){.sweep = true}), OK);
     CHECK_INT(f.report.tag_lifetimes, 43);
     CHECK_INT(collect(&f, &(struct gc_ask){.sweep = true}), OK);
@@ -616,10 +618,12 @@ static void dry_run_tells_and_leaves(void)
     CHECK_INT(f.report.blobs, 1);
     CHECK_INT(f.report.blob_bytes, 6);
     CHECK_INT(f.report.manifests, 1);
+    CHECK_INT(f.report.files, 1);
     CHECK(has_manifest(&f, app, &untagged));
     CHECK(has_blob(&f, app, STR("in two")));
     CHECK_INT(blob_files(&f), 4);
     CHECK_INT(collect(&f, &due), OK);
+    CHECK_INT(f.report.files, 1);
     CHECK_INT(f.report.links, 3);
     CHECK_INT(f.report.blobs, 1);
     CHECK_INT(f.report.blob_bytes, 6);
@@ -637,6 +641,9 @@ static void a_backup_holds_files(void)
     CHECK_INT(collect(&f, &due), OK);
     CHECK_INT(f.report.blobs, 1);
     CHECK_INT(f.report.files_left, 1);
+    CHECK_INT(blob_files(&f), 1);
+    CHECK_INT(collect(&f, &(struct gc_ask){.dry_run = true}), OK);
+    CHECK_INT(f.report.files, 1);
     CHECK_INT(blob_files(&f), 1);
     close(fd);
     CHECK_INT(collect(&f, &due), OK);
