@@ -36,14 +36,19 @@ static void say_last(struct h2 *h)
 
 /* RFC 9113 6.8: requests that are on their way when the first GOAWAY arrives are still served. The
  * answer to a PING tells that there are no more. */
+static void say_notice(struct conn *c)
+{
+    c->h2->draining = true;
+    (void)nghttp2_submit_shutdown_notice(
+        c->h2->session); /* h2_session.c sends the PING behind it */
+    conn_set_timer(c, H2_NOTICE_MS);
+}
+
 void h2_drain(struct conn *c)
 {
-    struct h2 *h = c->h2;
-    if (h->draining || h->ending)
+    if (c->h2->draining || c->h2->ending)
         return;
-    h->draining = true;
-    (void)nghttp2_submit_shutdown_notice(h->session); /* h2_session.c sends the PING behind it */
-    conn_set_timer(c, H2_NOTICE_MS);
+    say_notice(c);
     conn_run(c);
 }
 
@@ -130,7 +135,10 @@ bool h2_begin(struct conn *c)
     c->step = STEP_H2;
     say_settings(c->h2, config);
     metric_add(METRIC_HTTP2_CONNECTIONS, 1);
-    conn_set_timer(c, config->limits.head_ms);
+    if (c->shard->draining) /* it was not yet known to speak it when that began */
+        say_notice(c);
+    else
+        conn_set_timer(c, config->limits.head_ms);
     return true;
 }
 
@@ -185,7 +193,7 @@ bool h2_run(struct conn *c)
     if (h->out_n == 0 && !nghttp2_session_want_read(h->session) &&
         !nghttp2_session_want_write(h->session))
         return finish(c);
-    if (h->ready && !was_ready)
+    if (h->ready && !was_ready && !h->draining)
         conn_cancel_timer(c);
     watch_idle(c);
     if (more)

@@ -33,6 +33,7 @@ struct peer {
     size_t n;
     bool gone;
     uint32_t goaway; /* error code of the last one, + 1 */
+    unsigned goaway_n;
 };
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
@@ -68,26 +69,37 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct peer *p = user;
-    if (frame->hd.type == NGHTTP2_GOAWAY)
+    if (frame->hd.type == NGHTTP2_GOAWAY) {
         p->goaway = frame->goaway.error_code + 1;
+        p->goaway_n++;
+    }
     return 0;
 }
 
-static void peer_open(struct peer *p)
+/* `silent`: it does not answer PING. */
+static void peer_open_as(struct peer *p, bool silent)
 {
     nghttp2_session_callbacks *c;
+    nghttp2_option *option;
     memset(p, 0, sizeof *p);
     p->fd = client_connect(&f);
-    if (nghttp2_session_callbacks_new(&c))
+    if (nghttp2_session_callbacks_new(&c) || nghttp2_option_new(&option))
         abort();
+    nghttp2_option_set_no_auto_ping_ack(option, silent);
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
-    if (nghttp2_session_client_new(&p->session, c, p) ||
+    if (nghttp2_session_client_new2(&p->session, c, p, option) ||
         nghttp2_submit_settings(p->session, NGHTTP2_FLAG_NONE, NULL, 0))
         abort();
     nghttp2_session_callbacks_del(c);
+    nghttp2_option_del(option);
+}
+
+static void peer_open(struct peer *p)
+{
+    peer_open_as(p, false);
 }
 
 static void peer_send(struct peer *p)
@@ -675,6 +687,55 @@ static void drains(void)
     finish(&p);
 }
 
+/* The drain begins when the client has sent no more than so many bytes. What was read of them is
+ * certain: another connection was served after them, and its end tells that the drain reached it.
+ */
+static void drain_after(struct peer *p, size_t first, pthread_t *thread)
+{
+    uint8_t start[256];
+    size_t n = 0;
+    const uint8_t *bytes;
+    struct reply reply;
+    for (ssize_t more; (more = nghttp2_session_mem_send(p->session, &bytes)) > 0;
+         n += (size_t)more) {
+        CHECK(n + (size_t)more <= sizeof start);
+        memcpy(start + n, bytes, (size_t)more);
+    }
+    client_send_bytes(p->fd, start, first);
+    int other = client_connect(&f);
+    for (int i = 0; i < 2; i++)
+        client_ask(other, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n", &reply, 200);
+    pthread_create(thread, NULL, stop, NULL);
+    CHECK(client_ends(other));
+    close(other);
+    client_send_bytes(p->fd, start + first, n - first);
+}
+
+static void drains_what_begins_meanwhile(void)
+{
+    enum { PREFACE_BYTES = 24 };
+    static const size_t firsts[] = {1, 16, PREFACE_BYTES - 1, PREFACE_BYTES};
+    for (size_t i = 0; i < 4; i++) {
+        pthread_t thread;
+        struct peer p;
+        struct http_config config = h2_config();
+        config.reactors_n = 1;
+        fixture_start(&f, config, 4, 100);
+        peer_open_as(&p, i % 2 == 1);
+        drain_after(&p, firsts[i], &thread);
+        struct stream *s = peer_ask(&p, "GET", "/gate", 0); /* still served */
+        while (p.goaway_n < 2 && peer_step(&p)) {
+        }
+        CHECK_INT(p.goaway_n, 2);
+        gate_open(&f.gate, 1);
+        peer_wait(&p, s);
+        CHECK_INT(s->status, 200);
+        peer_ends(&p, NGHTTP2_NO_ERROR);
+        pthread_join(thread, NULL);
+        finish(&p);
+    }
+}
+
 static void idle_connections_end(void)
 {
     struct peer p;
@@ -715,5 +776,6 @@ TESTS({"answers", answers}, {"many at once", many_at_once}, {"files", files}, {"
       {"a held body is not late", a_held_body_is_not_late},
       {"a window that stays shut is given up", a_window_that_stays_shut_is_given_up},
       {"a client that does not read is given up", a_client_that_does_not_read_is_given_up},
-      {"drains", drains}, {"idle connections end", idle_connections_end},
+      {"drains", drains}, {"drains what begins meanwhile", drains_what_begins_meanwhile},
+      {"idle connections end", idle_connections_end},
       {"shutdown without grace", shutdown_without_grace});
