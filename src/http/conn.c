@@ -20,6 +20,7 @@ static const struct {
 void conn_run(struct conn *c)
 {
     c->waiting = false;
+    c->turn_requests = 0;
     while (steps[c->step].run(c)) {
     }
 }
@@ -51,17 +52,31 @@ static void run_again(struct task *t)
         conn_run(c);
 }
 
+static void post_again(struct conn *c)
+{
+    if (c->posted)
+        return;
+    c->posted = true;
+    c->task.run = run_again;
+    reactor_post(c->shard->reactor, &c->task);
+}
+
+bool conn_yield(struct conn *c)
+{
+    conn_keep(c);
+    c->waiting = true;
+    post_again(c);
+    return false;
+}
+
 bool conn_wait(struct conn *c, uint32_t events)
 {
     c->waiting = true;
     if (events == EPOLLIN && c->transport.read_needs_write)
         events = EPOLLOUT;
     /* What the socket has delivered already it does not announce again. */
-    if (events & EPOLLIN && c->can_read && c->transport.buffered && !c->posted) {
-        c->posted = true;
-        c->task.run = run_again;
-        reactor_post(c->shard->reactor, &c->task);
-    }
+    if (events & EPOLLIN && c->can_read && c->transport.buffered)
+        post_again(c);
     return reactor_watch(c->shard->reactor, &c->watch, events) == OK ? false : conn_gone(c);
 }
 

@@ -54,6 +54,7 @@ enum {
     DISCARD_BYTES = 64 * 1024,   /* a body this small is read rather than the connection lost */
     LINGER_BYTES = 256 * 1024,
     TURN_BYTES = 512 * 1024, /* moved for one connection before others have their turn */
+    TURN_REQUESTS = 64,      /* HTTP/1: begun for it, likewise */
 };
 
 struct http_server {
@@ -113,12 +114,13 @@ struct conn {
     struct task task;                /* to be adopted; later, to be run again */
     bool posted; /* the task is on its way: the connection is not freed before it has run */
     enum conn_step step;
-    bool can_read;   /* the socket may have bytes */
-    bool waiting;    /* for the socket: its events run the step */
-    bool gone;       /* the socket is closed */
-    bool begun;      /* HTTP/1: a head came */
-    bool head_timed; /* the timer is this head's */
-    bool progress;   /* bytes went out since the timer was set */
+    bool can_read;         /* the socket may have bytes */
+    bool waiting;          /* for the socket: its events run the step */
+    bool gone;             /* the socket is closed */
+    bool begun;            /* HTTP/1: a head came */
+    uint8_t turn_requests; /* HTTP/1: begun since others had their turn */
+    bool head_timed;       /* the timer is this head's */
+    bool progress;         /* bytes went out since the timer was set */
     /* Received and not used up. Within one step the memory may be the scratch. */
     char *in;
     size_t in_start, in_n, in_cap, in_charge;
@@ -156,6 +158,8 @@ void conn_kill(struct conn *c);
 void conn_run(struct conn *c);
 /* Waits for the socket; for `return conn_wait(...)`. */
 bool conn_wait(struct conn *c, uint32_t events);
+/* Runs the step again after others had their turn; for `return conn_yield(...)`. */
+bool conn_yield(struct conn *c);
 void conn_set_timer(struct conn *c, uint64_t ms);
 void conn_cancel_timer(struct conn *c);
 

@@ -29,7 +29,7 @@ bool h1_idle(struct conn *c)
     const struct http_limits *limits = &c->shard->server->config.limits;
     if (c->in_n > 0 || c->can_read) {
         c->step = STEP_HEAD;
-        return true;
+        return c->turn_requests++ < TURN_REQUESTS || conn_yield(c);
     }
     if (c->shard->draining)
         return conn_gone(c);

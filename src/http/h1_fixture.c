@@ -178,6 +178,23 @@ static enum err get_quick(struct request *req, struct response *res)
     return text(res, 200, STR("quick"));
 }
 
+/* A reactor that has to wait. */
+static enum err get_quick_gate(struct request *req, struct response *res)
+{
+    gate_pass(&((struct fixture *)req->app)->gate);
+    return text(res, 200, STR("passed"));
+}
+
+/* How many were done before. */
+static enum err get_done(struct request *req, struct response *res)
+{
+    struct fixture *f = req->app;
+    pthread_mutex_lock(&f->lock);
+    unsigned n = f->done;
+    pthread_mutex_unlock(&f->lock);
+    return text(res, 200, arena_printf(req->arena, "%u", n));
+}
+
 static enum err get_maybe(struct request *req, struct response *res)
 {
     response_header(res, "X-Run", STR("1"));
@@ -282,6 +299,8 @@ static enum err get_file(struct request *req, struct response *res)
 static const struct route routes[] = {
     {METHOD_GET, "/hello", get_hello},
     {METHOD_GET, "/quick", get_quick, .quick = true},
+    {METHOD_GET, "/quick-gate", get_quick_gate, .quick = true},
+    {METHOD_GET, "/done", get_done, .quick = true},
     {METHOD_GET, "/maybe", get_maybe, .quick = true},
     {METHOD_GET, "/about/{x}", get_about},
     {METHOD_GET, "/gate", get_gate},

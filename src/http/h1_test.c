@@ -72,6 +72,37 @@ static void pipelines_in_order(void)
     fixture_stop(&f);
 }
 
+/* Who sends many requests at once has them served, but others in between. */
+static void pipelines_take_turns(void)
+{
+    enum { REQUESTS = 2000, TURN = 64 };
+    static char all[REQUESTS * 40];
+    uint64_t before = 0;
+    size_t n = 0;
+    struct http_config config = fixture_config();
+    config.reactors_n = 1;
+    fixture_start(&f, config, 2, 10);
+    int greedy = client_connect(&f), other = client_connect(&f);
+    client_ask(other, "GET /quick HTTP/1.1\r\n" HOST "\r\n", &r, 200);
+    for (int i = 0; i < REQUESTS; i++)
+        n += (size_t)snprintf(all + n, sizeof all - n, "GET /quick%s HTTP/1.1\r\n" HOST "\r\n",
+                              i == 0 ? "-gate" : "");
+    client_send_bytes(greedy, all, n);
+    gate_wait_arrived(&f.gate, 1);
+    client_send(other, "GET /done HTTP/1.1\r\n" HOST "\r\n");
+    gate_open(&f.gate, 1);
+    client_reply(other, &r, false);
+    CHECK(str_u64(str_make(r.body, (size_t)r.body_n), &before) && before <= 4 * TURN);
+    for (int i = 0; i < REQUESTS; i++) {
+        client_reply(greedy, &r, false);
+        CHECK_STR(str_make(r.body, (size_t)r.body_n), i == 0 ? "passed" : "quick");
+    }
+    close(greedy);
+    close(other);
+    fixture_stop(&f);
+    CHECK_INT(f.done, REQUESTS + 2);
+}
+
 static void pipelines_bodies_too(void)
 {
     start();
@@ -483,9 +514,10 @@ static void new_reports_what_is_wrong(void)
 TESTS({"answers and keeps alive", answers_and_keeps_alive},
       {"quick handlers run on the reactor", quick_handlers_run_on_the_reactor},
       {"pipelines in order", pipelines_in_order}, {"pipelines bodies too", pipelines_bodies_too},
-      {"HEAD has no body", head_has_no_body}, {"Connection: close", connection_close},
-      {"errors are rendered", errors_are_rendered}, {"bad heads", bad_heads},
-      {"heads in pieces", heads_in_pieces}, {"trusted proxies", trusted_proxies}, {"files", files},
+      {"pipelines take turns", pipelines_take_turns}, {"HEAD has no body", head_has_no_body},
+      {"Connection: close", connection_close}, {"errors are rendered", errors_are_rendered},
+      {"bad heads", bad_heads}, {"heads in pieces", heads_in_pieces},
+      {"trusted proxies", trusted_proxies}, {"files", files},
       {"a short file ends the connection", short_file_ends_the_connection},
       {"a slow head is 408", slow_head_is_408},
       {"idle connections are closed", idle_connections_are_closed},
