@@ -13,6 +13,7 @@ enum {
     BYTES_LEAST = 64 * 1024, /* what a small file counts as: opening it costs, too */
     SAVE_MS = 10 * 1000,     /* between two notes of the position */
     RETRY_MS = 60 * 1000,    /* after a failure of the database or the store */
+    UNREADABLE_NAMED = 100,  /* of a pass; those beyond are counted only */
 };
 
 struct scrub {
@@ -26,6 +27,7 @@ struct scrub {
     /* The pass's own. */
     int64_t position;
     int64_t started_us;
+    unsigned unreadable_n; /* since it began or went on */
     uint64_t saved_ms;
     uint64_t due_us; /* of the next read, monotonic */
 };
@@ -82,6 +84,7 @@ static void count(struct scrub *s, struct scrub_status more)
     s->status.blobs += more.blobs;
     s->status.bytes += more.bytes;
     s->status.damaged += more.damaged;
+    s->status.unreadable += more.unreadable;
     s->status.failures += more.failures;
     pthread_mutex_unlock(&s->lock);
     metric_add_at(METRIC_SCRUB_PASSES, OUTCOME_OK, more.passes);
@@ -89,6 +92,7 @@ static void count(struct scrub *s, struct scrub_status more)
     metric_add(METRIC_SCRUB_BLOBS, more.blobs);
     metric_add(METRIC_SCRUB_BYTES, more.bytes);
     metric_add(METRIC_SCRUB_DAMAGED, more.damaged);
+    metric_add(METRIC_SCRUB_UNREADABLE, more.unreadable);
 }
 
 /* Until then on the monotonic clock; ERR_SHUTTING_DOWN when stopped. */
@@ -214,6 +218,18 @@ static enum err condemn(struct scrub *s, const struct row *row, enum err verdict
     return e; /* the file may still be where it was: nobody reads it there */
 }
 
+/* Nothing is known of a blob whose file belongs to another user. It must not keep those behind it
+ * from being read. */
+static enum err pass_over(struct scrub *s, const struct row *row)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    count(s, (struct scrub_status){.unreadable = 1});
+    if (s->unreadable_n++ < UNREADABLE_NAMED)
+        LOG(ERROR, "blob_unreadable", log_str("digest", digest_text(&a, &row->digest)),
+            log_str("file", str_make(row->key, STORE_KEY_LEN)), log_err(ERR_PERMISSION));
+    return row->size_bytes < BYTES_LEAST ? OK : spend(s, BYTES_LEAST);
+}
+
 static enum err check_row(struct scrub *s, const struct row *row)
 {
     if (!row->usable)
@@ -225,6 +241,8 @@ static enum err check_row(struct scrub *s, const struct row *row)
         return e;
     enum err verdict = blob_verify(s->config.store, str_make(row->key, STORE_KEY_LEN),
                                    row->size_bytes, &row->digest, pace, s);
+    if (verdict == ERR_PERMISSION)
+        return pass_over(s, row);
     if (verdict && !blob_verify_condemns(verdict))
         return verdict;
     count(s, (struct scrub_status){.blobs = 1, .bytes = row->size_bytes});
@@ -260,6 +278,7 @@ enum err scrub_pass(struct scrub *s)
     ARENA_CLEANUP struct arena a = {0};
     struct row *rows = ARENA_ARRAY(&a, CHUNK, struct row);
     size_t n = 1;
+    s->unreadable_n = 0;
     enum err e = begin(s);
     while (!e && n)
         e = check_chunk(s, rows, &n);
@@ -292,11 +311,12 @@ static enum err wait_for_turn(struct scrub *s)
 static void log_pass(struct scrub *s, const struct scrub_status *before)
 {
     struct scrub_status now = scrub_status(s);
-    if (now.blobs == before->blobs)
+    if (now.blobs == before->blobs && now.unreadable == before->unreadable)
         return; /* nothing was there to read */
     LOG(INFO, "scrub_finished", log_int("blobs", (int64_t)(now.blobs - before->blobs)),
         log_int("bytes", (int64_t)(now.bytes - before->bytes)),
-        log_int("damaged", (int64_t)(now.damaged - before->damaged)));
+        log_int("damaged", (int64_t)(now.damaged - before->damaged)),
+        log_int("unreadable", (int64_t)(now.unreadable - before->unreadable)));
 }
 
 static void *run(void *arg)

@@ -37,6 +37,7 @@ struct scrub_status {
     uint64_t passes;       /* finished */
     uint64_t blobs, bytes; /* read */
     uint64_t damaged;      /* found */
+    uint64_t unreadable;   /* passed over: their files may not be read */
     uint64_t failures;     /* passes that could not go on for a while */
 };
 /* Any thread. */

@@ -1,8 +1,10 @@
 """The scrub in a running server: a file that rots is found, taken out of service, counted, and
 repaired by the next push."""
 
+import errno
 import os
 
+from lib import faults
 from lib.fsck import fsck
 from lib.oci import Client, digest, randbytes
 
@@ -48,6 +50,29 @@ def test_rot_is_found_and_repaired(berth):
     client.close()
     server.stop()
     assert fsck(server.data).code == 0
+
+
+def test_what_may_not_be_read_is_passed_over(berth, control):
+    """One file of another user's is named, left alone, and keeps no other from being read."""
+    server = berth(SCRUB, env=control.environment())
+    client = Client(server, mode="none")
+    data = randbytes(100_000, "foreign")
+    foreign = client.push("team/app", data)
+    behind = client.push("team/app", randbytes(5000, "rot"))
+    path = blob_file(server, 100_000)
+    control.arm(faults.LOOK, error=errno.EACCES, pattern=path.name, always=True)
+    assert server.waits(lambda: server.events("blob_unreadable"), 30)
+    event = server.events("blob_unreadable")[0]
+    assert event["digest"] == foreign and event["file"] == path.name and event["level"] == "error"
+    blob_file(server, 5000).write_bytes(bytes(5000))
+    assert server.waits(lambda: server.events("blob_damaged"), 30)
+    assert server.events("blob_damaged")[0]["digest"] == behind
+    assert server.waits(lambda: any(int(e["unreadable"]) == 1 == int(e["damaged"])
+                                    for e in server.events("scrub_finished")), 30)
+    assert control.disarm()[0] > 0
+    assert client.blob("team/app", foreign).body == data
+    assert damaged(client) == 1 and server.events("scrub_interrupted") == []
+    client.close()
 
 
 def test_can_be_off(berth):
