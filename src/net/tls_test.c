@@ -292,7 +292,7 @@ static void key_updates_take_turns(void)
     pair_open_gathering(&p, tls, &out);
     for (int i = 0; i < FLOODS; i++) {
         client_updates_keys(&p, out, FLOOD_BYTES);
-        CHECK_INT(SSL_write(p.client, "abc" + i, 1), 1);
+        CHECK_INT(SSL_write(p.client, &"abc"[i], 1), 1);
     }
     /* One call takes part of it, and nothing is lost. */
     for (int turn = 0; turn < 20 && n < FLOODS; turn++) {
