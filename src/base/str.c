@@ -112,24 +112,32 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
     return m < c ? m : c;
 }
 
+/* Only pairs of positions at most `max` apart can matter, and two rows beyond it end it. */
 unsigned str_distance(str a, str b, unsigned max)
 {
     enum { LONGEST = 128 };
-    unsigned rows[3][LONGEST + 1];
-    if (a.n > LONGEST || b.n > LONGEST)
+    unsigned rows[3][LONGEST + 2];
+    size_t apart = a.n > b.n ? a.n - b.n : b.n - a.n;
+    if (a.n > LONGEST || b.n > LONGEST || apart > max)
         return max + 1;
-    unsigned *before = rows[0], *last = rows[1], *row = rows[2];
-    for (unsigned j = 0; j <= b.n; j++)
+    unsigned *before = rows[0], *last = rows[1], *row = rows[2], last_least = 0;
+    for (unsigned j = 0; j <= b.n + 1; j++)
         last[j] = j;
     for (unsigned i = 1; i <= a.n; i++) {
-        row[0] = i;
-        for (unsigned j = 1; j <= b.n; j++) {
+        unsigned first = i > max ? i - max : 1, least = first == 1 ? i : max + 1;
+        row[first - 1] = least;
+        for (unsigned j = first; j <= b.n && j <= i + max; j++) {
             bool same = a.p[i - 1] == b.p[j - 1];
             row[j] = min3(last[j] + 1, row[j - 1] + 1, last[j - 1] + !same);
             bool swapped = i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1];
             if (swapped && before[j - 2] + 1 < row[j])
                 row[j] = before[j - 2] + 1;
+            row[j + 1] = max + 1; /* for the next row, if this one ends here */
+            least = row[j] < least ? row[j] : least;
         }
+        if (least > max && last_least > max)
+            return max + 1;
+        last_least = least;
         unsigned *spare = before;
         before = last;
         last = row;

@@ -68,5 +68,43 @@ static void distances(void)
     CHECK_INT(str_distance(STR("abc"), STR("xyzuvw"), 2), 3);
 }
 
+/* The definition, without what makes it fast. */
+static unsigned distance_of(str a, str b)
+{
+    unsigned d[16][16];
+    for (unsigned i = 0; i <= a.n; i++)
+        for (unsigned j = 0; j <= b.n; j++) {
+            unsigned best = i + j;
+            if (i && d[i - 1][j] + 1 < best)
+                best = d[i - 1][j] + 1;
+            if (j && d[i][j - 1] + 1 < best)
+                best = d[i][j - 1] + 1;
+            if (i && j && d[i - 1][j - 1] + (a.p[i - 1] != b.p[j - 1]) < best)
+                best = d[i - 1][j - 1] + (a.p[i - 1] != b.p[j - 1]);
+            if (i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1] &&
+                d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
+            d[i][j] = best;
+        }
+    return d[a.n][b.n];
+}
+
+static void distances_of_all_kinds(void)
+{
+    char a[15], b[15];
+    uint32_t state = 1;
+    for (int n = 0; n < 50000; n++) {
+        for (size_t i = 0; i < sizeof a; i++) {
+            state = state * 1664525 + 1013904223;
+            a[i] = (char)('a' + (state >> 24) % 3);
+            b[i] = (state >> 16) % 4 ? a[i] : (char)('a' + (state >> 28) % 3);
+        }
+        str left = str_make(a + (state >> 8) % 4, (state >> 10) % 12);
+        str right = str_make(b + (state >> 12) % 4, (state >> 18) % 12);
+        unsigned max = (state >> 22) % 7, want = distance_of(left, right);
+        CHECK_INT(str_distance(left, right, max), want > max ? max + 1 : want);
+    }
+}
+
 TESTS({"cuts", cuts}, {"iterates", iterates}, {"numbers", numbers}, {"compares", compares},
-      {"distances", distances})
+      {"distances", distances}, {"distances of all kinds", distances_of_all_kinds})

@@ -28,7 +28,10 @@ struct parsing {
     struct arena *arena;
     struct error *why;
     struct manifest *out;
+    size_t body_bytes;
 };
+
+enum { DESCRIPTOR_BYTES_MIN = 40 }; /* {"mediaType":"a/b","digest":"a:b","size":0} has more */
 
 #define invalid(p, ...) error_set((p)->arena, (p)->why, ERR_MANIFEST_INVALID, __VA_ARGS__)
 
@@ -51,6 +54,50 @@ bool manifest_type_parse(str media_type, enum manifest_type *ret)
         }
     }
     return false;
+}
+
+/* Readers that fold case (Go's, which most clients use) take a member for another's namesake: they
+ * and we would be told two stories about one digest. */
+
+static const char *const root_names[] = {"schemaVersion", "mediaType",   "artifactType",
+                                         "config",        "layers",      "manifests",
+                                         "subject",       "annotations", NULL};
+static const char *const descriptor_names[] = {
+    "mediaType", "digest", "size", "urls", "data", "artifactType", "platform", "annotations", NULL};
+
+/* The next character of *s, folded as for comparing with ASCII letters: two others fold to them. */
+static char next_folded(str *s)
+{
+    static const str long_s = STR_INIT("\u017f"), kelvin = STR_INIT("\u212a");
+    bool is_s = str_starts(*s, long_s), is_k = str_starts(*s, kelvin);
+    char c = s->p[0];
+    *s = str_skip(*s, is_s ? long_s.n : is_k ? kelvin.n : 1);
+    if (is_s || is_k)
+        return is_s ? 's' : 'k';
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool folds_to(str key, str name)
+{
+    while (key.n > 0 && name.n > 0)
+        if (next_folded(&key) != next_folded(&name))
+            return false;
+    return key.n == name.n;
+}
+
+static enum err check_names(struct parsing *p, const char *where, const json_t *object,
+                            const char *const *names)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        for (const char *const *name = names; *name; name++)
+            if (strcmp(key, *name) != 0 && folds_to(str_from(key), str_from(*name)))
+                return invalid(p, "%s has a member \"%s\", which some readers take for %s", where,
+                               key, *name);
+    }
+    return OK;
 }
 
 /* One half of a media type (RFC 6838 4.2, restricted-name). */
@@ -113,6 +160,9 @@ static enum err read_descriptor(struct parsing *p, const char *where, const json
     int64_t size;
     if (!json_is_object(object))
         return invalid(p, "%s must be an object (a descriptor)", where);
+    enum err e = check_names(p, where, object, descriptor_names);
+    if (e)
+        return e;
     if (!json_member_str(object, "mediaType", &ref.media_type))
         return invalid(p, "%s.mediaType is missing or not a string", where);
     if (!media_type_is_valid(ref.media_type))
@@ -125,7 +175,7 @@ static enum err read_descriptor(struct parsing *p, const char *where, const json
     if (!json_member_int(object, "size", &size) || size < 0)
         return invalid(p, "%s.size is missing or not a whole number of bytes", where);
     ref.size_bytes = (uint64_t)size;
-    enum err e = check_data(p, where, object, &ref);
+    e = check_data(p, where, object, &ref);
     if (e)
         return e;
     *ret = ref;
@@ -166,6 +216,14 @@ static enum err add_ref(struct parsing *p, const char *where, const json_t *obje
     return OK;
 }
 
+/* Memory for the references of a list and one more: of those that can be there, as a list may hold
+ * a great many things that are none. */
+static struct manifest_ref *make_refs(struct parsing *p, const json_t *list)
+{
+    size_t n = json_array_size(list) + 1, most = p->body_bytes / DESCRIPTOR_BYTES_MIN + 1;
+    return ARENA_ARRAY(p->arena, n < most ? n : most, struct manifest_ref);
+}
+
 static enum err add_list(struct parsing *p, const char *name, const json_t *list, bool in_index)
 {
     size_t n = json_array_size(list);
@@ -188,7 +246,7 @@ static enum err read_image(struct parsing *p, const json_t *root)
         return invalid(p, "config is missing");
     if (!json_is_array(layers))
         return invalid(p, "layers is missing or not an array");
-    p->out->refs = ARENA_ARRAY(p->arena, json_array_size(layers) + 1, struct manifest_ref);
+    p->out->refs = make_refs(p, layers);
     enum err e = add_ref(p, "config", config, false);
     if (!e)
         e = add_list(p, "layers", layers, false);
@@ -204,7 +262,7 @@ static enum err read_index(struct parsing *p, const json_t *root)
         return invalid(p, "an index must not have the members config or layers");
     if (!json_is_array(manifests))
         return invalid(p, "manifests is missing or not an array");
-    p->out->refs = ARENA_ARRAY(p->arena, json_array_size(manifests) + 1, struct manifest_ref);
+    p->out->refs = make_refs(p, manifests);
     return add_list(p, "manifests", manifests, true);
 }
 
@@ -291,14 +349,16 @@ enum err manifest_parse(struct arena *a, str bytes, str content_type, struct man
                         struct error *why)
 {
     struct manifest manifest = {0};
-    struct parsing p = {.arena = a, .why = why, .out = &manifest};
+    struct parsing p = {.arena = a, .why = why, .out = &manifest, .body_bytes = bytes.n};
     JSON_CLEANUP json_t *root = NULL;
     str reason;
     if (json_read(a, bytes, &root, &reason))
         return invalid(&p, "the manifest is not acceptable JSON: %.*s", STR_ARG(reason));
     if (!json_is_object(root))
         return invalid(&p, "the manifest must be a JSON object");
-    enum err e = read_common(&p, root);
+    enum err e = check_names(&p, "the manifest", root, root_names);
+    if (!e)
+        e = read_common(&p, root);
     if (!e)
         e = find_type(&p, root, content_type);
     if (!e)

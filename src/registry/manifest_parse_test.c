@@ -1,3 +1,4 @@
+#include "base/buf.h"
 #include "base/test.h"
 #include "registry/manifest_parse.h"
 
@@ -137,9 +138,36 @@ static void refusals(void)
          "artifactType"},
         {"{\"schemaVersion\":2,\"mediaType\":\"application/json\"}", NULL, "mediaType"},
         {"{\"schemaVersion\":2,\"mediaType\":7}", NULL, "mediaType"},
+        /* Namesakes to those who fold case, one of them with a long s. */
+        {"{" OCI "\"config\":" CONFIG ",\"layers\":[],\"Layers\":[]}", IMAGE_TYPE,
+         "the manifest has a member \"Layers\""},
+        {"{" OCI "\"config\":" CONFIG ",\"layers\":[],\"layer\\u017f\":[]}", IMAGE_TYPE,
+         "which some readers take for layers"},
+        {"{" OCI "\"config\":" CONFIG ",\"layers\":[],\"MANIFESTS\":[]}", IMAGE_TYPE,
+         "which some readers take for manifests"},
+        {"{" OCI "\"config\":" CONFIG ",\"layers\":[{\"mediaType\":\"a/b\",\"digest\":" D
+         ",\"size\":0,\"Digest\":" D "}]}",
+         IMAGE_TYPE, "layers[0] has a member \"Digest\""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         refused(rows[i].text, rows[i].type, rows[i].part);
+    arena_release(&arena);
+}
+
+static void many_things_that_are_no_references(void)
+{
+    enum { MANY = 100000 };
+    struct buf text = {.limit = SIZE_MAX};
+    buf_add(&text, STR("{" OCI "\"config\":" CONFIG ",\"layers\":[1"));
+    for (int i = 1; i < MANY; i++)
+        buf_add(&text, STR(",1"));
+    buf_add(&text, STR("]}"));
+    struct manifest manifest;
+    struct error why = {0};
+    CHECK_INT(manifest_parse(&arena, buf_str(&text), STR(IMAGE_TYPE), &manifest, &why),
+              ERR_MANIFEST_INVALID);
+    CHECK(arena.total_bytes < 10 * buf_str(&text).n);
+    buf_release(&text);
     arena_release(&arena);
 }
 
@@ -158,4 +186,6 @@ static void foreign_digests(void)
 
 TESTS({"image", image}, {"image without mediaType", image_without_media_type},
       {"index children", index_children}, {"subject and type", subject_and_type},
-      {"refusals", refusals}, {"foreign digests", foreign_digests})
+      {"refusals", refusals},
+      {"many things that are no references", many_things_that_are_no_references},
+      {"foreign digests", foreign_digests})

@@ -103,10 +103,12 @@ enum err tag_list(struct db_conn *conn, const struct repository *repository, str
     return OK;
 }
 
+enum { LOOKED_AT_MAX = 2000, FARTHEST = 3 };
+
 /* How unlike two tags are; a common beginning counts for more than letters in the middle. */
 static unsigned unlikeness(str wanted, str tag)
 {
-    unsigned distance = str_distance(wanted, tag, 4);
+    unsigned distance = str_distance(wanted, tag, FARTHEST);
     bool begins = str_starts(tag, wanted) || str_starts(wanted, tag);
     return begins && distance > 2 ? 2 : distance;
 }
@@ -114,7 +116,6 @@ static unsigned unlikeness(str wanted, str tag)
 enum err tag_near(struct db_conn *conn, const struct repository *repository, str name,
                   struct arena *a, str near[TAG_NEAR_MAX], size_t *n)
 {
-    enum { LOOKED_AT_MAX = 2000, FARTHEST = 3 };
     unsigned scores[TAG_NEAR_MAX];
     size_t count = 0;
     DB_CURSOR struct db_cursor c =
