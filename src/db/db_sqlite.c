@@ -25,9 +25,6 @@
 #define WAL_KEPT_BYTES "16777216"
 
 enum {
-    /* Only strangers (the sqlite3 shell) can make us wait. Who holds the lock for longer than that
-     * is not waited for each time: reads need the workers that would wait. */
-    BUSY_MS = 2000,
     BUSY_AGAIN_MS = 20,
     WAL_BIG_PAGES = 8192, /* when idle, a WAL beyond this is cut to nothing */
 };
@@ -173,7 +170,7 @@ static enum err configure(struct db_conn *conn)
 {
     sqlite3 *db = conn->link->db;
     sqlite3_extended_result_codes(db, 1);
-    sqlite3_busy_timeout(db, BUSY_MS);
+    sqlite3_busy_timeout(db, SQLITE_BUSY_MS);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
@@ -248,7 +245,7 @@ static enum err begin(struct db_conn *conn)
     enum err e = sqlite_guard_check(&link->guard, conn);
     if (e)
         return e;
-    sqlite3_busy_timeout(link->db, link->locked ? BUSY_AGAIN_MS : BUSY_MS);
+    sqlite3_busy_timeout(link->db, link->locked ? BUSY_AGAIN_MS : SQLITE_BUSY_MS);
     e = control(conn, CONTROL_BEGIN_WRITE);
     link->locked = e == ERR_BUSY;
     link->changes_before = sqlite3_total_changes64(link->db);
@@ -452,7 +449,7 @@ static void checkpoint(struct db_conn *conn, int mode)
     int rc = sqlite3_wal_checkpoint_v2(link->db, "main", mode, &pages, &moved);
     if (rc && rc != SQLITE_BUSY)
         sqlite_fail(conn);
-    sqlite3_busy_timeout(link->db, BUSY_MS);
+    sqlite3_busy_timeout(link->db, SQLITE_BUSY_MS);
     if (pages >= 0) /* -1: it failed before it knew */
         link->wal_pages = pages;
     if (pages == 0)

@@ -12,6 +12,10 @@
 /* "Bert" in the file's header (PRAGMA application_id): what file(1) and we know the file by. */
 enum { SQLITE_APPLICATION_ID = 0x42657274 };
 
+/* Only strangers (the sqlite3 shell) can make us wait. Who holds the lock for longer than that is
+ * not waited for each time: reads need the workers that would wait. */
+enum { SQLITE_BUSY_MS = 2000 };
+
 /* Connects conn to DIR/berth.db, which exists, with everything set but foreign keys. */
 NODISCARD enum err sqlite_connect(struct db_conn *conn);
 sqlite3 *sqlite_handle(const struct db_conn *conn);

@@ -44,6 +44,7 @@ static void take_over_log(struct sqlite_guard *g, struct db_conn *writer)
     bool whole = rc == SQLITE_OK || (rc == SQLITE_BUSY && pages >= 0 && moved == pages);
     g->foreign_error = whole ? OK : sqlite_fail(writer);
     g->foreign_log = !whole;
+    sqlite3_busy_timeout(sqlite_handle(writer), SQLITE_BUSY_MS); /* migrations are to wait */
 }
 
 void sqlite_guard_start(struct sqlite_guard *g, struct db_conn *writer)

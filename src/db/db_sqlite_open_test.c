@@ -177,6 +177,38 @@ static void a_migration_may_rebuild_tables_but_not_break_references(void)
     CHECK_INT(look(dir, "SELECT count(*) FROM parent", &a), 1);
 }
 
+/* Another program's transaction, which ends while somebody sleeps to wait for it. */
+static sqlite3 *stranger;
+
+static int end_stranger(sqlite3_vfs *vfs, int us)
+{
+    (void)vfs;
+    sqlite3_exec(stranger, "COMMIT", NULL, NULL, NULL);
+    return us;
+}
+
+static void a_migration_waits_for_a_strangers_lock(void)
+{
+    static const struct embedded_file first[] = {{"0001_a.sql", TABLE("one")}, {0, 0}};
+    static const struct embedded_file all[] = {
+        {"0001_a.sql", TABLE("one")}, {"0002_b.sql", TABLE("two")}, {0, 0}};
+    ARENA_CLEANUP struct arena a = {0};
+    str message, dir = fixture_dir(&a);
+    struct db_setup setup = setup_with(dir, first);
+    CHECK_INT(try_open(&setup, &a, &message), OK);
+
+    CHECK_INT(sqlite3_open_v2(path_of(dir, &a), &stranger, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(stranger, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    int (*sleep_before)(sqlite3_vfs *, int) = vfs->xSleep;
+    vfs->xSleep = end_stranger;
+    setup = setup_with(dir, all);
+    CHECK_INT(try_open(&setup, &a, &message), OK);
+    vfs->xSleep = sleep_before;
+    sqlite3_close(stranger);
+    CHECK_INT(look(dir, "PRAGMA user_version", &a), 2);
+}
+
 static void strangers_files_are_left_alone(void)
 {
     ARENA_CLEANUP struct arena a = {0};
@@ -251,6 +283,7 @@ TESTS({"migrations run once and in order", migrations_run_once_and_in_order},
       {"an interrupted migration runs again", an_interrupted_migration_runs_again},
       {"a migration may rebuild tables but not break references",
        a_migration_may_rebuild_tables_but_not_break_references},
+      {"a migration waits for a stranger's lock", a_migration_waits_for_a_strangers_lock},
       {"strangers' files are left alone", strangers_files_are_left_alone},
       {"what is no database is told", what_is_no_database_is_told},
       {"statements are checked", statements_are_checked})
