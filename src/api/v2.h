@@ -40,7 +40,8 @@ NODISCARD enum err v2_enter_registry(struct request *req, struct response *res, 
 
 /* For handlers that only read: from here to the handle's end all statements see one state, and cost
  * a third of what they cost alone. Taken before v2_enter, so that nobody is shown what was stored
- * after his right to see it had ended. */
+ * after his right to see it had ended. A password that has to be computed ends that state and
+ * begins another: nothing is read before v2_enter. */
 struct db_snapshot v2_snapshot(const struct request *req);
 
 /* A sink's finish runs on another worker than its handler did: takes that one's reader. */

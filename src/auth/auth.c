@@ -121,6 +121,41 @@ enum err auth_ensure_admin(struct auth *auth, str password, struct arena *a, str
     return OK;
 }
 
+/* Id 0 and a hash with p == NULL: there is no such user. */
+static enum err find_user(struct db_conn *conn, str name, struct arena *a, struct principal *who,
+                          str *hash)
+{
+    *who = (struct principal){.kind = PRINCIPAL_USER, .name = name};
+    *hash = (str){0};
+    DB_CURSOR struct db_cursor c = db_query(conn, Q_USER_BY_NAME, DB_TEXT(name));
+    if (db_next(&c)) {
+        who->id = db_int(&c, 0);
+        *hash = db_copy(&c, 1, a);
+        who->admin = db_int(&c, 2);
+        who->epoch = db_int(&c, 3);
+    }
+    return c.err;
+}
+
+/* The computation, without a snapshot: waiting for it and doing it takes long, and who has no
+ * password at all can ask for it. The verdict is about a user and his epoch; what the request goes
+ * on with is the state after it, so there he must be the same. */
+static enum err compute(struct auth *auth, struct db_conn *conn,
+                        const struct password_attempt *attempt, struct arena *a,
+                        struct principal *who)
+{
+    db_snapshot_pause(conn);
+    enum err verdict = passwords_check(auth->passwords, attempt, clock_mono_ms());
+    enum err e = db_snapshot_resume(conn);
+    if (e || verdict)
+        return e ? e : verdict;
+    str hash;
+    e = find_user(conn, who->name, a, who, &hash);
+    if (!e && (!hash.p || who->id != attempt->user || who->epoch != attempt->epoch))
+        e = ERR_UNAUTHORIZED;
+    return e;
+}
+
 enum err auth_verify_password(struct auth *auth, struct db_conn *conn, str user, str password,
                               struct arena *a, struct principal *ret)
 {
@@ -128,20 +163,23 @@ enum err auth_verify_password(struct auth *auth, struct db_conn *conn, str user,
      * like this before it asks properly: that shall cost no bcrypt. */
     if (!user.n)
         return ERR_UNAUTHORIZED;
-    struct password_attempt attempt = {.password = password, .memory_only = !db_may_block(conn)};
-    struct principal who = {.kind = PRINCIPAL_USER, .name = user};
-    {
-        DB_CURSOR struct db_cursor c = db_query(conn, Q_USER_BY_NAME, DB_TEXT(user));
-        if (db_next(&c)) {
-            who.id = attempt.user = db_int(&c, 0);
-            attempt.hash = db_copy(&c, 1, a);
-            who.admin = db_int(&c, 2);
-            who.epoch = attempt.epoch = db_int(&c, 3);
-        }
-        if (c.err)
-            return c.err;
+    struct principal who;
+    str hash;
+    enum err e = find_user(conn, user, a, &who, &hash);
+    if (e)
+        return e;
+    struct password_attempt attempt = {
+        .user = who.id,
+        .epoch = who.epoch,
+        .hash = hash,
+        .password = password,
+        .memory_only = true,
+    };
+    e = passwords_check(auth->passwords, &attempt, clock_mono_ms());
+    if (e == ERR_WOULD_BLOCK && db_may_block(conn)) {
+        attempt.memory_only = false;
+        e = compute(auth, conn, &attempt, a, &who);
     }
-    enum err e = passwords_check(auth->passwords, &attempt, clock_mono_ms());
     if (!e)
         *ret = who;
     return e;

@@ -46,12 +46,13 @@ NODISCARD enum err auth_ensure_admin(struct auth *auth, str password, struct are
  *                           expired, user gone)
  *   Basic, nothing but ":"  as no header (clients without credentials send it)
  * `service` is the audience a token must have. Strings in *ret live in the arena. On a reactor's
- * connection ERR_WOULD_BLOCK for whatever is not in memory. */
+ * connection ERR_WOULD_BLOCK for whatever is not in memory. Snapshots of `conn` may be of another
+ * state afterwards (db_snapshot_pause), the one that *ret is from: read nothing in them before. */
 NODISCARD enum err auth_verify(struct auth *auth, struct db_conn *conn, str authorization,
                                str service, struct arena *a, struct credentials *ret);
 
 /* A user name and a password that did not come in a header. OK, ERR_UNAUTHORIZED,
- * ERR_TOO_MANY_REQUESTS, or a database error. Worker; may block on bcrypt. */
+ * ERR_TOO_MANY_REQUESTS, or a database error. Worker; may block on bcrypt. Snapshots as above. */
 NODISCARD enum err auth_verify_password(struct auth *auth, struct db_conn *conn, str user,
                                         str password, struct arena *a, struct principal *ret);
 

@@ -3,6 +3,20 @@
 #include "auth/auth_private.h"
 #include "base/hex.h"
 
+#include <crypt.h>
+
+/* What happens while a password is computed. */
+static void (*meanwhile)(void);
+
+/* In place of libcrypt's. */
+char *crypt_rn(const char *phrase, const char *setting, void *data, int size)
+{
+    CHECK(size >= (int)sizeof(struct crypt_data));
+    if (meanwhile)
+        meanwhile();
+    return crypt_r(phrase, setting, data);
+}
+
 /* alice, password "wonderland". */
 static const char *const ALICE =
     "INSERT INTO user (id, name, password_hash, admin, epoch, created_at) VALUES (2, 'alice', "
@@ -132,6 +146,101 @@ static void unknown_users_compute_too(void)
     CHECK_INT(verify(&f, basic(&f, "", "wonderland"), &who), ERR_UNAUTHORIZED);
     CHECK_INT(passwords_counts(f.auth->passwords).dummies, 1);
     fixture_close(&f);
+}
+
+static struct fixture *cut; /* whose log is cut */
+static int cut_n;
+
+/* The log can be cut when no reader holds a state. */
+static void cut_log(void)
+{
+    sqlite3 *other = NULL;
+    int log = -1, done = -1;
+    str path = arena_printf(&cut->arena, "%.*s/berth.db", STR_ARG(cut->dir));
+    CHECK_INT(sqlite3_open(path.p, &other), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(other, "UPDATE user SET created_at = created_at + 1", NULL, NULL, NULL),
+              SQLITE_OK);
+    CHECK_INT(sqlite3_wal_checkpoint_v2(other, NULL, SQLITE_CHECKPOINT_TRUNCATE, &log, &done),
+              SQLITE_OK);
+    CHECK_INT(log, 0);
+    sqlite3_close(other);
+    cut_n++;
+}
+
+static void no_state_is_held_while_a_password_is_computed(void)
+{
+    static const struct {
+        const char *user, *password;
+        uint64_t cache_ms;
+        enum err want;
+    } rows[] = {
+        {"nobody", "wonderland", 60000, ERR_UNAUTHORIZED},
+        {"alice", "wrong", 60000, ERR_UNAUTHORIZED},
+        {"alice", "wonderland", 60000, OK},
+        {"alice", "wonderland", 0, OK},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fixture f;
+        struct credentials who = {0};
+        char name[] = "held-0", hash[PASSWORD_HASH_MAX + 1];
+        name[sizeof name - 2] = (char)('0' + i);
+        struct auth_config config = fixture_config;
+        config.password_cache_ms = rows[i].cache_ms;
+        fixture_open(&f, name, &config);
+        CHECK_INT(password_hash(STR("wonderland"), 4, hash), OK);
+        fixture_sql(&f, arena_printf(&f.arena, ALICE, hash).p);
+        cut = &f;
+        cut_n = 0;
+        meanwhile = cut_log;
+        {
+            DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(f.conn);
+            CHECK_INT(s.err, OK);
+            CHECK_INT(verify(&f, basic(&f, rows[i].user, rows[i].password), &who), rows[i].want);
+        }
+        meanwhile = NULL;
+        CHECK_INT(cut_n, 1);
+        fixture_close(&f);
+    }
+}
+
+static const char *change;
+
+static void change_user(void)
+{
+    fixture_sql(cut, change);
+}
+
+/* What a request goes on with is the state after the computation, and the user as he is there. */
+static void who_changes_while_his_password_is_computed(void)
+{
+    static const struct {
+        const char *change;
+        enum err want;
+        bool admin;
+    } rows[] = {
+        {"UPDATE user SET admin = 1 WHERE id = 2", OK, true},
+        {"UPDATE user SET epoch = epoch + 1 WHERE id = 2", ERR_UNAUTHORIZED, false},
+        {"UPDATE user SET id = 3 WHERE id = 2", ERR_UNAUTHORIZED, false},
+        {"DELETE FROM user WHERE id = 2", ERR_UNAUTHORIZED, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fixture f;
+        struct credentials who = {0};
+        char name[] = "changes-0";
+        name[sizeof name - 2] = (char)('0' + i);
+        open_with_alice(&f, name);
+        cut = &f;
+        change = rows[i].change;
+        meanwhile = change_user;
+        {
+            DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(f.conn);
+            CHECK_INT(s.err, OK);
+            CHECK_INT(verify(&f, basic(&f, "alice", "wonderland"), &who), rows[i].want);
+        }
+        meanwhile = NULL;
+        CHECK_INT(who.principal.admin, rows[i].admin);
+        fixture_close(&f);
+    }
 }
 
 static void a_changed_password_ends_verdicts_and_tokens(void)
@@ -289,6 +398,9 @@ TESTS({"first_start_creates_an_administrator", first_start_creates_an_administra
       {"a_plain_user_named_admin_is_left_alone", a_plain_user_named_admin_is_left_alone},
       {"generated_passwords_differ", generated_passwords_differ},
       {"verifies_basic", verifies_basic}, {"unknown_users_compute_too", unknown_users_compute_too},
+      {"no_state_is_held_while_a_password_is_computed",
+       no_state_is_held_while_a_password_is_computed},
+      {"who_changes_while_his_password_is_computed", who_changes_while_his_password_is_computed},
       {"a_changed_password_ends_verdicts_and_tokens", a_changed_password_ends_verdicts_and_tokens},
       {"verifies_bearer", verifies_bearer},
       {"anonymous_tokens_need_no_database", anonymous_tokens_need_no_database},

@@ -436,3 +436,20 @@ void db_snapshot_end(struct db_snapshot *s)
         s->conn->setup->driver->rollback(s->conn);
     s->conn = NULL;
 }
+
+void db_snapshot_pause(struct db_conn *conn)
+{
+    if (!conn->snapshot_n)
+        return;
+    assert(conn->cursors_n == 0);
+    conn->setup->driver->rollback(conn);
+}
+
+enum err db_snapshot_resume(struct db_conn *conn)
+{
+    if (!conn->snapshot_n)
+        return OK;
+    if (conn->hot)
+        conn->stamp = db_hot_stamp(conn->hot);
+    return conn->setup->driver->begin(conn);
+}

@@ -108,6 +108,14 @@ struct db_snapshot db_snapshot_begin(struct db_conn *conn);
 void db_snapshot_end(struct db_snapshot *s);
 #define DB_SNAPSHOT __attribute__((cleanup(db_snapshot_end)))
 
+/* Around what takes long inside a snapshot, such as a password's check: in between the reader holds
+ * no state, and the log can be cut. After db_snapshot_resume its snapshots go on with the state at
+ * the first statement that follows, so what was read before must be read again. No cursor is open
+ * and no statement runs in between. Without a snapshot, and on the reactors' reader, both do
+ * nothing. On an error of db_snapshot_resume nothing may be read; the handles end as usual. */
+void db_snapshot_pause(struct db_conn *conn);
+NODISCARD enum err db_snapshot_resume(struct db_conn *conn);
+
 /* Opens DIR/berth.db (SQLite; created 0600 and its directory synced when missing), migrates it to
  * this program's schema, checks every row of queries.def, and starts the writer. readers_n reader
  * connections are opened on first use. The caller keeps other processes out (DIR/lock).

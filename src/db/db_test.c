@@ -191,6 +191,31 @@ static void snapshots_see_one_state(void)
     db_close(db);
 }
 
+static void a_paused_snapshot_holds_nothing(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    struct db *db = fixture_open(&setup);
+    struct db_conn *conn = db_reader(db, 0);
+    db_snapshot_pause(conn);
+    CHECK_INT(db_snapshot_resume(conn), OK); /* there is none */
+    {
+        DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(conn);
+        DB_SNAPSHOT struct db_snapshot inner = db_snapshot_begin(conn);
+        CHECK_INT(s.err || inner.err, OK);
+        CHECK_INT(fixture_count(db), 0);
+        CHECK_INT(db_tx(db, fixture_add, named("one")), OK);
+        db_snapshot_pause(conn);
+        CHECK_INT(db_tx(db, fixture_add, named("two")), OK);
+        CHECK_INT(db_snapshot_resume(conn), OK);
+        CHECK_INT(fixture_count(db), 2);
+        CHECK_INT(db_tx(db, fixture_add, named("three")), OK);
+        CHECK_INT(fixture_count(db), 2);
+    }
+    CHECK_INT(fixture_count(db), 3);
+    db_close(db);
+}
+
 static enum err snapshot_in_writer(struct db_conn *conn, void *arg)
 {
     DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(conn);
@@ -235,5 +260,6 @@ TESTS({"values come back", values_come_back},
       {"a reader that cannot connect says so", a_reader_that_cannot_connect_says_so},
       {"running out of descriptors is told", running_out_of_descriptors_is_told},
       {"snapshots see one state", snapshots_see_one_state},
+      {"a paused snapshot holds nothing", a_paused_snapshot_holds_nothing},
       {"snapshots are nothing to the writer", snapshots_are_nothing_to_the_writer},
       {"the program opens", the_program_opens})
