@@ -55,7 +55,7 @@ const struct auth_config *auth_config(const struct auth *auth)
 }
 
 /* Five groups of five out of 32 characters nobody mistakes for another: 125 bits. */
-static str generate_password(struct arena *a)
+str auth_generate_password(struct arena *a)
 {
     static const char alphabet[] = "23456789abcdefghijkmnpqrstuvwxyz";
     _Static_assert(sizeof alphabet - 1 == 32, "five random bits pick a character");
@@ -97,28 +97,23 @@ static enum err add_admin(struct db_conn *conn, void *arg)
     return e == ERR_CONSTRAINT ? ERR_EXISTS : e;
 }
 
-enum err auth_ensure_admin(struct auth *auth, str password, struct arena *a, str *generated)
+enum err auth_has_admin(struct auth *auth, bool *ret)
 {
     bool found;
     enum err e = db_tx(auth->db, find_admin, &found);
-    if (e)
-        return e;
-    if (found) {
-        *generated = (str){0};
-        return OK;
-    }
-    bool given = password.n > 0;
-    str chosen = given ? password : generate_password(a);
+    if (!e)
+        *ret = found;
+    return e;
+}
+
+enum err auth_add_admin(struct auth *auth, str password)
+{
     char hash[PASSWORD_HASH_MAX + 1];
-    e = password_hash(chosen, auth->config.bcrypt_cost, hash);
+    enum err e = password_hash(password, auth->config.bcrypt_cost, hash);
     if (e)
         return e;
     struct new_admin admin = {.hash = str_from(hash), .now_us = clock_wall_us()};
-    e = db_tx(auth->db, add_admin, &admin);
-    if (e)
-        return e;
-    *generated = given ? (str){0} : chosen;
-    return OK;
+    return db_tx(auth->db, add_admin, &admin);
 }
 
 /* Id 0 and a hash with p == NULL: there is no such user. */

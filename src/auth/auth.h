@@ -31,12 +31,13 @@ NODISCARD enum err auth_new(struct auth **ret, struct db *db, const struct auth_
 void auth_free(struct auth *auth);
 const struct auth_config *auth_config(const struct auth *auth);
 
-/* First start: creates the user admin when the database has no administrator. `password` empty: one
- * is generated and returned in *generated (arena); otherwise, or when there is nothing to create,
- * *generated has p == NULL. ERR_LIMIT when the password is longer than bcrypt reads (72 bytes) or
- * holds a NUL; ERR_EXISTS when `admin` exists without being one. Blocks. */
-NODISCARD enum err auth_ensure_admin(struct auth *auth, str password, struct arena *a,
-                                     str *generated);
+/* Whether the database has an administrator. Blocks. */
+NODISCARD enum err auth_has_admin(struct auth *auth, bool *ret);
+/* A password that cannot be guessed, in the arena. */
+str auth_generate_password(struct arena *a);
+/* Creates the user admin. ERR_LIMIT when the password is longer than bcrypt reads (72 bytes) or
+ * holds a NUL; ERR_EXISTS when there is an administrator, or `admin` without being one. Blocks. */
+NODISCARD enum err auth_add_admin(struct auth *auth, str password);
 
 /* Verifies an Authorization header value (p == NULL: none). Worker; may block on bcrypt.
  *   no header               anonymous, OK

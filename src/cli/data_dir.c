@@ -95,3 +95,34 @@ enum err data_dir_write_secret(str dir, const char *name, str content, struct ar
         return failed(a, why, "write", path.p);
     return sync_dir(a, arena_cstr(a, dir), why);
 }
+
+enum err data_dir_read_secret(str dir, const char *name, size_t bytes_max, struct arena *a,
+                              str *ret, struct error *why)
+{
+    str path = arena_printf(a, "%.*s/%s", STR_ARG(dir), name);
+    FD_CLEANUP int fd = open(path.p, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? ERR_NOT_FOUND : failed(a, why, "read", path.p);
+    size_t room = bytes_max + sizeof "\r\n";
+    char *p = arena_alloc(a, room);
+    ssize_t n = read(fd, p, room);
+    if (n < 0)
+        return failed(a, why, "read", path.p);
+    str content = str_make(p, (size_t)n);
+    if (str_ends(content, STR("\n")))
+        content.n--;
+    if (str_ends(content, STR("\r")))
+        content.n--;
+    if ((size_t)n == room || content.n > bytes_max)
+        return error_set(a, why, ERR_LIMIT, "%s holds more than %zu bytes", path.p, bytes_max);
+    *ret = content;
+    return OK;
+}
+
+enum err data_dir_remove_secret(str dir, const char *name, struct arena *a, struct error *why)
+{
+    str path = arena_printf(a, "%.*s/%s", STR_ARG(dir), name);
+    if (unlink(path.p))
+        return errno == ENOENT ? OK : failed(a, why, "remove", path.p);
+    return sync_dir(a, arena_cstr(a, dir), why);
+}

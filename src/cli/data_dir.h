@@ -19,3 +19,12 @@ NODISCARD enum err data_dir_take(str dir, struct arena *a, int *lock_fd, struct 
 /* Writes a small file readable by its owner only, durably, replacing what was there. */
 NODISCARD enum err data_dir_write_secret(str dir, const char *name, str content, struct arena *a,
                                          struct error *why);
+
+/* Reads such a small file, without a line break at its end. ERR_NOT_FOUND: there is none;
+ * ERR_LIMIT: it holds more than `bytes_max`. */
+NODISCARD enum err data_dir_read_secret(str dir, const char *name, size_t bytes_max,
+                                        struct arena *a, str *ret, struct error *why);
+
+/* Removes it, durably. That there is none is no error. */
+NODISCARD enum err data_dir_remove_secret(str dir, const char *name, struct arena *a,
+                                          struct error *why);

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "cli/app.h"
-#include "cli/data_dir.h"
+#include "cli/first_start.h"
 #include "cli/notify.h"
 #include "cli/options.h"
 #include "cli/reload.h"
@@ -17,7 +17,6 @@
 #include "cli/sockets.h"
 #include "cli/welcome.h"
 #include "http/server.h"
-#include "registry/repository.h"
 #include "registry/upload.h"
 #include "registry/upload_begun.h"
 
@@ -58,20 +57,6 @@ static void raise_file_limit(void)
         if (setrlimit(RLIMIT_NOFILE, &limit))
             LOG(WARN, "file_limit_not_raised", log_int("limit", (int64_t)limit.rlim_cur));
     }
-}
-
-/* The public project `library` and the user admin. On every start: what is there stays. */
-static enum err first_start(struct serving *s)
-{
-    int64_t now_us = clock_wall_us();
-    enum err e = db_tx(s->app.db, project_ensure_library, &now_us);
-    if (!e)
-        e = auth_ensure_admin(s->app.auth, s->conf.auth_admin_password, &s->arena,
-                              &s->generated_password);
-    if (!e && s->generated_password.p && !isatty(STDOUT_FILENO))
-        e = data_dir_write_secret(s->conf.data, "admin-password", s->generated_password, &s->arena,
-                                  &s->why);
-    return e;
 }
 
 static enum err count_uploads(struct serving *s)
@@ -189,7 +174,7 @@ static enum err open_all(struct serving *s)
     enum err e =
         app_open(&s->app, &s->conf, app_workers_n(&s->conf) + 2, &s->lock_fd, &s->arena, &s->why);
     if (!e)
-        e = first_start(s);
+        e = first_start(&s->app, isatty(STDOUT_FILENO), &s->arena, &s->generated_password, &s->why);
     if (!e)
         e = count_uploads(s);
     if (!e) {
@@ -232,11 +217,21 @@ static void close_all(struct serving *s)
     log_thread_stop();
 }
 
+/* What was not shown stays in its file. */
+static void forget_password(struct serving *s, bool shown)
+{
+    struct error why = {0};
+    explicit_bzero((char *)s->generated_password.p, s->generated_password.n);
+    if (shown && first_start_shown(s->conf.data, &s->arena, &why))
+        LOG(WARN, "admin_password_kept", log_str("reason", why.message));
+}
+
 static void tell_ready(struct serving *s)
 {
     if (s->generated_password.p && !isatty(STDOUT_FILENO))
         LOG(INFO, "admin_password_written",
-            log_str("file", arena_printf(&s->arena, "%.*s/admin-password", STR_ARG(s->conf.data))));
+            log_str("file",
+                    arena_printf(&s->arena, "%.*s/" FIRST_START_PASSWORD, STR_ARG(s->conf.data))));
     serve_metrics_tell(&s->metrics, &s->arena);
     for (size_t i = 0; i < s->sockets.n; i++) {
         const struct listener *l = &s->sockets.list[i];
@@ -255,9 +250,9 @@ static void tell_ready(struct serving *s)
         .password = s->generated_password,
         .open_to_all = s->conf.auth_anonymous == AUTH_ANONYMOUS_PUSH,
     };
-    welcome_print(&welcome, &s->arena);
-    if (s->generated_password.n)
-        explicit_bzero((char *)s->generated_password.p, s->generated_password.n);
+    bool printed = welcome_print(&welcome, &s->arena);
+    if (s->generated_password.p)
+        forget_password(s, printed && isatty(STDOUT_FILENO));
     serve_tls_warn(&s->tls);
     s->status = arena_printf(&s->arena, "Serving on %.*s", STR_ARG(welcome.address));
     notify_ready(&s->notify, s->status);

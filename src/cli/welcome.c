@@ -26,9 +26,8 @@ static void print_login(const struct welcome *w, str host)
     if (w->open_to_all)
         printf("  Anyone may push and pull; no login is needed.\n\n");
     else if (w->password.p && isatty(STDOUT_FILENO))
-        printf("  The password of the user admin is shown this once:  %.*s\n\n"
-               "    echo %.*s | docker login -u admin --password-stdin %.*s\n",
-               STR_ARG(w->password), STR_ARG(w->password), STR_ARG(host));
+        printf("    echo %.*s | docker login -u admin --password-stdin %.*s\n",
+               STR_ARG(w->password), STR_ARG(host));
     else if (w->password.p)
         printf("    docker login -u admin --password-stdin %.*s < %.*s/admin-password\n",
                STR_ARG(host), STR_ARG(w->data));
@@ -48,7 +47,7 @@ static void print_trust(str host, str cert)
            STR_ARG(host), STR_ARG(cert), STR_ARG(host));
 }
 
-void welcome_print(const struct welcome *w, struct arena *a)
+bool welcome_print(const struct welcome *w, struct arena *a)
 {
     str host = host_of(w, a);
     const char *scheme = w->url.n || !host.n ? "" : w->secure ? "https://" : "http://";
@@ -59,6 +58,9 @@ void welcome_print(const struct welcome *w, struct arena *a)
            STR_ARG(w->data));
     if (w->self_signed.n && host.n)
         print_trust(host, w->self_signed);
+    if (w->password.p && isatty(STDOUT_FILENO))
+        printf("  The password of the user admin is shown this once:  %.*s\n\n",
+               STR_ARG(w->password));
     if (host.n) {
         print_login(w, host);
         printf("    docker tag IMAGE %.*s/library/IMAGE\n"
@@ -66,5 +68,5 @@ void welcome_print(const struct welcome *w, struct arena *a)
                STR_ARG(host), STR_ARG(host));
     }
     printf("  Ctrl-C stops it; everything acknowledged stays.\n\n");
-    fflush(stdout);
+    return fflush(stdout) == 0 && !ferror(stdout);
 }

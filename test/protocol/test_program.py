@@ -7,6 +7,7 @@ import re
 import signal
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -151,19 +152,16 @@ def test_generated_password_without_a_terminal(berth):
     assert Client(server, password=password).token_response().status == 200
 
 
-def test_generated_password_on_a_terminal(tmp_path):
-    """Shown once, with the login line to copy."""
-    server = Server(tmp_path / "d", {"auth.admin_password": None})
+def start_on_a_terminal(server):
+    """Starts it on a terminal and stops it once it is ready; what the terminal got, and its status."""
     master, slave = pty.openpty()
     process = subprocess.Popen(server.command(), stdin=slave, stdout=slave, stderr=slave,
                                env=server.environment(), start_new_session=True)
     os.close(slave)
-    text = ""
+    text, stopped = "", False
+    killer = threading.Timer(40, process.kill)
+    killer.start()
     try:
-        end = time.monotonic() + 20
-        while "ready" not in text and time.monotonic() < end:
-            text += os.read(master, 65536).decode()
-        process.send_signal(signal.SIGTERM)
         while True:
             try:
                 data = os.read(master, 65536)
@@ -172,18 +170,96 @@ def test_generated_password_on_a_terminal(tmp_path):
             if not data:
                 break
             text += data.decode()
-        assert process.wait(20) == 0
+            if "Ctrl-C stops it" in text and not stopped:
+                process.send_signal(signal.SIGTERM)
+                stopped = True
+        return text, process.wait()
     finally:
+        killer.cancel()
         process.kill()
         process.wait()
         os.close(master)
+
+
+def shown_password(text):
+    return re.search(r"password[^\n]*:\s+(\S{16,})", text)[1]
+
+
+def test_generated_password_on_a_terminal(tmp_path):
+    """Shown once, with the login line to copy."""
+    server = Server(tmp_path / "d", {"auth.admin_password": None})
+    text, status = start_on_a_terminal(server)
+    assert status == 0, text
     login = re.search(r"docker login\b.*", text)
     assert login, text
     assert re.search(r"127\.0\.0\.1:\d+|localhost:\d+", login[0])
     assert not (server.data / "admin-password").exists()
-    shown = re.search(r"password[^\n]*:\s+(\S{16,})", text)[1]
+    shown = shown_password(text)
     assert f"echo {shown} | docker login" in text
     assert text.count(shown) == 2
+    text, status = start_on_a_terminal(server)
+    assert status == 0 and "docker login -u admin 127.0.0.1" in text, "the second start knows it not"
+
+
+def test_generated_password_of_a_start_that_failed(berth):
+    """It was committed, but nobody could see it: the next start on a terminal shows it."""
+    server = berth({"auth.admin_password": None}, start=False)
+    server.settings["admin.socket"] = "/nonexistent/a.sock"
+    text, status = start_on_a_terminal(server)
+    assert status == 1 and "cannot listen on /nonexistent/a.sock" in text
+    path = server.data / "admin-password"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    password = path.read_text()
+    assert password not in text
+    del server.settings["admin.socket"]
+    text, status = start_on_a_terminal(server)
+    assert status == 0 and shown_password(text) == password
+    assert not path.exists()
+    server.start()
+    assert Client(server, password=password).token_response().status == 200
+
+
+def test_generated_password_that_cannot_be_kept(berth):
+    """No user whose password is nowhere; nor another than the one that an earlier start kept."""
+    server = berth({"auth.admin_password": None}, start=False)
+    server.data.mkdir(mode=0o700)
+    path, obstacle = server.data / "admin-password", server.data / "admin-password.new"
+    obstacle.mkdir()
+    args = ("serve", "--data", server.data, "--listen", "127.0.0.1:0")
+    done = run(*args)
+    assert done.returncode == 1 and str(obstacle) in done.stderr
+    assert not path.exists()
+    obstacle.rmdir()
+    path.write_text("of a start that was killed\n")
+    server.start()
+    assert Client(server, password="of a start that was killed").token_response().status == 200
+    assert path.read_text() == "of a start that was killed"
+    assert any(str(path) in line for line in server.lines)
+
+
+def test_password_file_that_is_outdated(berth):
+    """Not shown, as it would not open anything, and left where it is."""
+    server = berth()
+    server.stop()
+    path = server.data / "admin-password"
+    path.write_text("not-the-password-of-admin")
+    server.settings["auth.admin_password"] = None
+    text, status = start_on_a_terminal(server)
+    assert status == 0 and "not-the-password-of-admin" not in text
+    assert path.exists()
+
+
+@pytest.mark.parametrize("settings, listen", [
+    ({"auth.anonymous": "push"}, "127.0.0.1:0"),
+    ({}, "unix:{}/http.sock"),
+])
+def test_generated_password_without_a_login_line(tmp_path, settings, listen):
+    """Also who needs no login to push, or has only a unix socket, sees it before its file goes."""
+    server = Server(tmp_path / "d", {"auth.admin_password": None, **settings},
+                    listen=(listen.format(tmp_path),))
+    text, status = start_on_a_terminal(server)
+    assert status == 0 and len(shown_password(text)) == 29, text
+    assert not (server.data / "admin-password").exists()
 
 
 def test_password_applies_to_the_first_start_only(berth):
