@@ -9,17 +9,28 @@
 
 enum { LIST_BYTES_MAX = 4096 };
 
-/* What was read with more rights than are left cannot be read again. */
-static void warn_unreadable(const struct identity *id, const struct conf *conf, struct arena *a)
+static void warn_unreadable(const struct identity *id, const char *option, str path,
+                            const char *effect, struct arena *a)
 {
+    if (path.n && access(arena_cstr(a, path), R_OK))
+        LOG(WARN, "file_not_readable_again", log_cstr("option", option), log_str("file", path),
+            log_str("user", id->user), log_cstr("effect", effect));
+}
+
+/* What was read with more rights than are left cannot be read again. A reload reads the
+ * configuration and the files of all secrets, and changes nothing when one of them fails. */
+static void warn_all_unreadable(const struct identity *id, const struct conf *conf, str config_file,
+                                struct arena *a)
+{
+    static const char no_reload[] = "every reload fails";
+    warn_unreadable(id, "--config", config_file, no_reload, a);
     for (const struct conf_option *o = conf_options; o < conf_options + CONF_OPTIONS_N; o++) {
-        if (o->type != CONF_PATH || (o->flags & (CONF_WRITE | CONF_SOCKET)))
-            continue;
-        str path = conf_option_text(o, conf, a);
-        if (path.n && access(arena_cstr(a, path), R_OK))
-            LOG(WARN, "file_not_readable_again", log_cstr("option", o->key), log_str("file", path),
-                log_str("user", id->user),
-                log_cstr("effect", "a new one is taken only by a restart"));
+        str secret = conf->origins[o - conf_options].file;
+        if (secret.n)
+            warn_unreadable(id, arena_printf(a, "%s_file", o->key).p, secret, no_reload, a);
+        if (o->type == CONF_PATH && !(o->flags & (CONF_WRITE | CONF_SOCKET)))
+            warn_unreadable(id, o->key, conf_option_text(o, conf, a),
+                            "a new one is taken only by a restart", a);
     }
 }
 
@@ -63,7 +74,7 @@ enum err serve_rights_give_up(struct confinement *ret, const struct identity *id
         return e;
     if (id->change) {
         LOG(INFO, "user_changed", log_str("user", id->user), log_str("group", id->group));
-        warn_unreadable(id, conf, a);
+        warn_all_unreadable(id, conf, config_file, a);
     }
     tell(ret, conf->confine != CONFINE_OFF);
     return OK;

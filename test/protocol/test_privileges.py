@@ -135,6 +135,30 @@ def test_key_that_only_root_reads_is_read_once(berth, shared):
 
 
 @needs_root
+def test_configuration_that_only_root_reads(berth, shared):
+    """A reload could not read it again, nor a secret's file: said at the start too."""
+    config, secret = shared / "berth.yaml", shared / "password"
+    secret.write_text("from a file\n")
+    config.write_text(f"auth:\n  admin_password_file: {secret}\n")
+    for path in (config, secret):
+        path.chmod(0o600)
+    server = as_nobody(berth, shared, settings={"auth.admin_password": None},
+                       args=("--config", str(config)))
+    warned = server.events("file_not_readable_again")
+    assert [(w["option"], w["file"]) for w in warned] == [
+        ("--config", str(config)), ("auth.admin_password_file", str(secret))]
+    assert {(w["user"], w["effect"]) for w in warned} == {("nobody", "every reload fails")}
+    os.kill(server.process.pid, signal.SIGHUP)
+    assert server.waits(lambda: server.events("reload_failed"))
+    for path in (config, secret):
+        path.chmod(0o644)
+    server.restart()
+    assert len(server.events("file_not_readable_again")) == 2, "none more"
+    os.kill(server.process.pid, signal.SIGHUP)
+    assert server.waits(lambda: server.events("reloaded"))
+
+
+@needs_root
 def test_key_is_read_once_it_may_be(berth, shared):
     """certbot's hook gives the rights to a new key after it is in place."""
     keys = shared / "keys"
