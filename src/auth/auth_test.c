@@ -76,6 +76,29 @@ static void first_start_creates_an_administrator(void)
     fixture_close(&f);
 }
 
+static void nothing_of_an_earlier_user_counts_for_a_later_one(void)
+{
+    struct fixture f;
+    struct credentials who = {0};
+    struct principal owner;
+    str refresh;
+    fixture_open(&f, "later", &fixture_config);
+    CHECK_INT(auth_add_admin(f.auth, STR("earlier")), OK);
+    CHECK_INT(verify(&f, basic(&f, "admin", "earlier"), &who), OK);
+    int64_t id = who.principal.id;
+    str token = bearer_for(&f, &who.principal, "");
+    CHECK_INT(auth_refresh_issue(f.auth, &who.principal, STR("x"), &f.arena, &refresh), OK);
+
+    fixture_sql(&f, "DELETE FROM user"); /* with foreign keys off: his refresh token stays */
+    CHECK_INT(auth_add_admin(f.auth, STR("later")), OK);
+    CHECK_INT(verify(&f, basic(&f, "admin", "earlier"), &who), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, token, &who), ERR_UNAUTHORIZED);
+    CHECK_INT(auth_refresh_verify(f.auth, f.conn, refresh, &f.arena, &owner), ERR_UNAUTHORIZED);
+    CHECK_INT(verify(&f, basic(&f, "admin", "later"), &who), OK);
+    CHECK_INT(who.principal.id, id);
+    fixture_close(&f);
+}
+
 static void a_plain_user_named_admin_is_left_alone(void)
 {
     struct fixture f;
@@ -381,6 +404,8 @@ static void too_many_grants_are_refused(void)
 }
 
 TESTS({"first_start_creates_an_administrator", first_start_creates_an_administrator},
+      {"nothing_of_an_earlier_user_counts_for_a_later_one",
+       nothing_of_an_earlier_user_counts_for_a_later_one},
       {"a_plain_user_named_admin_is_left_alone", a_plain_user_named_admin_is_left_alone},
       {"generated_passwords_differ", generated_passwords_differ},
       {"verifies_basic", verifies_basic}, {"unknown_users_compute_too", unknown_users_compute_too},
