@@ -160,7 +160,9 @@ enum err auth_verify_password(struct auth *auth, struct db_conn *conn, str user,
         return ERR_UNAUTHORIZED;
     struct principal who;
     str hash;
-    enum err e = find_user(conn, user, a, &who, &hash);
+    enum err e = password_screen(password);
+    if (!e)
+        e = find_user(conn, user, a, &who, &hash);
     if (e)
         return e;
     struct password_attempt attempt = {

@@ -158,6 +158,32 @@ static void unknown_users_compute_too(void)
     fixture_close(&f);
 }
 
+/* Before anybody is looked for: that takes another time for who is in memory. */
+static void impossible_passwords_ask_for_nobody(void)
+{
+    struct fixture f;
+    struct credentials who;
+    char big[74] = {0};
+    memset(big, 'x', sizeof big - 1);
+    open_with_alice(&f, "impossible");
+    CHECK_INT(db_remember(f.db, 1 << 20), OK);
+    CHECK_INT(verify(&f, basic(&f, "alice", "wonderland"), &who), OK);
+    const char *const users[] = {"alice", "nobody"}, *const passwords[] = {"", big};
+    for (int i = 0; i < 4; i++) {
+        struct db_conn *reactors = db_reader(f.db, -1);
+        DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(reactors);
+        CHECK_INT(s.err, OK);
+        CHECK_INT(auth_verify(f.auth, reactors, basic(&f, users[i / 2], passwords[i % 2]),
+                              STR("berth"), &f.arena, &who),
+                  ERR_UNAUTHORIZED);
+        CHECK_INT(auth_verify(f.auth, reactors, basic(&f, users[i / 2], "other"), STR("berth"),
+                              &f.arena, &who),
+                  ERR_WOULD_BLOCK);
+    }
+    CHECK_INT(passwords_counts(f.auth->passwords).dummies, 0);
+    fixture_close(&f);
+}
+
 static struct fixture *cut; /* whose log is cut */
 static int cut_n;
 
@@ -409,6 +435,7 @@ TESTS({"first_start_creates_an_administrator", first_start_creates_an_administra
       {"a_plain_user_named_admin_is_left_alone", a_plain_user_named_admin_is_left_alone},
       {"generated_passwords_differ", generated_passwords_differ},
       {"verifies_basic", verifies_basic}, {"unknown_users_compute_too", unknown_users_compute_too},
+      {"impossible_passwords_ask_for_nobody", impossible_passwords_ask_for_nobody},
       {"no_state_is_held_while_a_password_is_computed",
        no_state_is_held_while_a_password_is_computed},
       {"who_changes_while_his_password_is_computed", who_changes_while_his_password_is_computed},

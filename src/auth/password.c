@@ -152,14 +152,19 @@ static bool matches(struct passwords *p, const struct password_attempt *attempt)
     return false;
 }
 
+enum err password_screen(str password)
+{
+    if (password.n && usable(password))
+        return OK;
+    metric_add_at(METRIC_PASSWORD_CHECKS, PASSWORD_WRONG, 1);
+    return ERR_UNAUTHORIZED;
+}
+
 enum err passwords_check(struct passwords *p, const struct password_attempt *attempt,
                          uint64_t now_ms)
 {
-    /* Who sends these knows it: refusing them early tells nothing. */
-    if (!attempt->password.n || !usable(attempt->password)) {
-        metric_add_at(METRIC_PASSWORD_CHECKS, PASSWORD_WRONG, 1);
+    if (password_screen(attempt->password))
         return ERR_UNAUTHORIZED;
-    }
     bool remember = p->config.cache_ms && attempt->hash.p;
     uint8_t key[VERDICT_KEY_BYTES];
     if (remember) {

@@ -20,6 +20,11 @@ enum {
  * ERR_BAD_REQUEST for an empty one. Blocks for as long as one check; not gated. */
 NODISCARD enum err password_hash(str password, unsigned cost, char out[PASSWORD_HASH_MAX + 1]);
 
+/* ERR_UNAUTHORIZED, counted as wrong, for what can be nobody's password: it is empty, or bcrypt
+ * would cut it. Who sends it knows that, so refusing it at once tells nothing, provided that nobody
+ * was looked for before: whom one finds, one finds sooner. */
+NODISCARD enum err password_screen(str password);
+
 struct passwords;
 
 struct password_config {
