@@ -96,7 +96,7 @@ str auth_jwks(struct auth *auth, struct arena *a);
  * `repository` is canonical ("project/rest"); for ACTION_CATALOG it is not looked at. Answers OK,
  * ERR_DENIED, ERR_WOULD_BLOCK (on a reactor, and not in memory), or a database error.
  * A project that does not exist is denied like a private one, but to those who could use it if it
- * did. Does not look at ceilings: see auth_allows. */
+ * did; both are denied by workers only. Does not look at ceilings: see auth_allows. */
 NODISCARD enum err may(const struct auth *auth, struct db_conn *conn, const struct principal *who,
                        enum action action, str repository);
 

@@ -45,6 +45,10 @@ enum err may(const struct auth *auth, struct db_conn *conn, const struct princip
         allowed = open || action == ACTION_PULL;
         break;
     }
+    /* A project that is missing is in no memory: its refusal comes from a worker. So does that of
+     * one that is hidden, or the time would tell which it is. */
+    if (project == PROJECT_PRIVATE && !allowed && !db_may_block(conn))
+        return ERR_WOULD_BLOCK;
     return allowed ? OK : ERR_DENIED;
 }
 

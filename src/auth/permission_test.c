@@ -134,6 +134,41 @@ static void changes_count_at_once(void)
     fixture_close(&f);
 }
 
+/* Else one could tell a project that is hidden from one that is missing. */
+static void hidden_is_refused_by_workers_like_missing(void)
+{
+    struct fixture f;
+    fixture_open(&f, "hidden", &fixture_config);
+    CHECK_INT(db_remember(f.db, 1 << 20), OK);
+    fixture_sql(&f,
+                "DELETE FROM project; INSERT INTO project (name, public, created_at, created_by)"
+                "VALUES ('library', 1, 0, ''), ('team', 0, 0, '')");
+    struct db_conn *reactors = db_reader(f.db, -1);
+    const struct {
+        const char *repository;
+        enum action action;
+        enum err worker, reactor;
+    } rows[] = {
+        {"library/app", ACTION_PULL, OK, OK},
+        {"library/app", ACTION_PUSH, ERR_DENIED, ERR_DENIED},
+        {"team/app", ACTION_PULL, ERR_DENIED, ERR_WOULD_BLOCK},
+        {"team/app", ACTION_PUSH, ERR_DENIED, ERR_WOULD_BLOCK},
+        {"ghost/app", ACTION_PULL, ERR_DENIED, ERR_WOULD_BLOCK},
+        {"ghost/app", ACTION_PUSH, ERR_DENIED, ERR_WOULD_BLOCK},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        str repository = str_from(rows[i].repository);
+        for (int j = 0; j < 2; j++) {
+            const struct principal *who = j ? &alice : &anonymous;
+            CHECK_INT(may(f.auth, f.conn, who, rows[i].action, repository), rows[i].worker);
+            DB_SNAPSHOT struct db_snapshot s = db_snapshot_begin(reactors);
+            CHECK_INT(s.err, OK);
+            CHECK_INT(may(f.auth, reactors, who, rows[i].action, repository), rows[i].reactor);
+        }
+    }
+    fixture_close(&f);
+}
+
 static void ceilings_narrow_and_never_grant(void)
 {
     struct fixture f;
@@ -191,5 +226,6 @@ static void catalog_wants_credentials(void)
 TESTS({"anonymous_none", anonymous_none}, {"anonymous_pull", anonymous_pull},
       {"anonymous_push", anonymous_push}, {"no_creation", no_creation},
       {"names_match_whole", names_match_whole}, {"changes_count_at_once", changes_count_at_once},
+      {"hidden_is_refused_by_workers_like_missing", hidden_is_refused_by_workers_like_missing},
       {"ceilings_narrow_and_never_grant", ceilings_narrow_and_never_grant},
       {"catalog_wants_credentials", catalog_wants_credentials});

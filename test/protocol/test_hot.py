@@ -171,6 +171,18 @@ def test_unknown_things_are_for_workers(alive, admin):
     assert Quiet(alive).handled() >= before + 3
 
 
+def test_hidden_things_are_for_workers_like_unknown_ones(alive, admin, nobody):
+    """Who may not see a project cannot tell by the time that it is there."""
+    admin.push_image("hot-hidden/a", "v1")
+    warm(admin, "/v2/hot-hidden/a/manifests/v1")
+    for repo in ("hot-hidden/a", "hot-nothing/a"):
+        assert nobody.manifest(repo, "v1").status == 401
+        before = Quiet(alive).handled()
+        for _ in range(3):
+            assert nobody.manifest(repo, "v1").status == 401
+        assert Quiet(alive).handled() == before + 3
+
+
 def test_can_be_off(berth):
     server = berth({**SETTINGS, "cache.memory": "0B"})
     client = Client(server)
