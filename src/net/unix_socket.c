@@ -52,8 +52,9 @@ static bool bind_to(int fd, const struct sockaddr_un *sa)
     return bind(fd, (const struct sockaddr *)sa, sizeof *sa) == 0;
 }
 
-/* Makes room for a socket where something is. Two processes that do this at once may both succeed;
- * who shares a path holds a lock (DIR/lock). */
+/* Makes room for a socket where something is. Two processes that do this at once may both succeed,
+ * and the first is then no longer reached. The lock of the data directory keeps that from admin
+ * sockets only: the others are made before it is taken, with the rights of the start. */
 static enum err remove_stale(const struct sockaddr_un *sa, str path, struct arena *a,
                              struct error *why)
 {

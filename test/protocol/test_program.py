@@ -237,6 +237,18 @@ def test_generated_password_that_cannot_be_kept(berth):
     assert any(str(path) in line for line in server.lines)
 
 
+def test_password_file_that_holds_no_password(berth):
+    server = berth({"auth.admin_password": None}, start=False)
+    server.data.mkdir(mode=0o700)
+    path = server.data / "admin-password"
+    for size, status in ((73, 1), (72, 0)):
+        path.write_text("x" * size)
+        text, done = start_on_a_terminal(server)
+        assert done == status, text
+        assert (f"{path} holds more than 72 bytes" in text) == (size > 72)
+    assert shown_password(text) == "x" * 72
+
+
 def test_password_file_that_is_outdated(berth):
     """Not shown, as it would not open anything, and left where it is."""
     server = berth()
