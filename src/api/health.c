@@ -61,11 +61,13 @@ static enum err readyz(struct request *req, struct response *res)
     e = blob_damaged_count(conn, &damaged);
     if (e)
         return fail(req, ERR_BUSY, "the database does not answer: %s", err_text(e));
+    /* Nor does a log that cannot be emptied: what it takes is durable. */
+    enum err upkeep = db_condition(app->db).upkeep;
     response_json(res, 200,
                   arena_printf(req->arena,
                                "{\"status\":\"ready\",\"version\":\"" BERTH_VERSION
-                               "\",\"schema\":%u,\"damaged_blobs\":%llu}",
-                               db_schema(), (unsigned long long)damaged));
+                               "\",\"schema\":%u,\"damaged_blobs\":%llu,\"checkpoint\":\"%s\"}",
+                               db_schema(), (unsigned long long)damaged, upkeep ? "fails" : "ok"));
     return OK;
 }
 

@@ -1,6 +1,7 @@
 #include "cli/app.h"
 
 #include "base/cpus.h"
+#include "base/log.h"
 #include "cli/data_dir.h"
 
 #include <sys/resource.h>
@@ -82,8 +83,10 @@ void app_close(struct app *app, int *lock_fd)
     auth_free(app->auth);
     store_close(app->registry.store);
     cache_free(app->registry.content);
-    if (app->db)
-        db_close(app->db);
+    enum err e = db_close(app->db);
+    if (e)
+        LOG(WARN, "checkpoint_left", log_err(e),
+            log_cstr("effect", "berth.db-wal holds what is not in berth.db: keep both"));
     if (*lock_fd >= 0)
         close(*lock_fd);
     *lock_fd = -1;

@@ -150,10 +150,10 @@ enum err db_remember(struct db *db, size_t bytes_max)
     return OK;
 }
 
-void db_close(struct db *db)
+enum err db_close(struct db *db)
 {
     if (!db)
-        return;
+        return OK;
     if (!db->reading_only)
         db_writer_stop(&db->writer);
     for (unsigned i = 0; i < db->setup.readers_n; i++) {
@@ -161,9 +161,12 @@ void db_close(struct db *db)
         db->setup.driver->disconnect(&db->readers[i]);
     }
     db_hot_free(db->hot);
+    bool again;
+    enum err e = db->reading_only ? OK : db->setup.driver->maintain(&db->writer_conn, true, &again);
     db->setup.driver->disconnect(&db->writer_conn);
     arena_release(&db->arena);
     free(db);
+    return e;
 }
 
 struct db_conn *db_reader(struct db *db, int index)
@@ -224,7 +227,8 @@ str db_writer_error_text(struct db *db, struct arena *a)
 struct db_condition db_condition(struct db *db)
 {
     pthread_mutex_lock(&db->writer.lock);
-    struct db_condition condition = {atomic_load(&db->damaged), db->writer.trouble};
+    struct db_condition condition = {atomic_load(&db->damaged), db->writer.trouble,
+                                     db->writer.upkeep};
     pthread_mutex_unlock(&db->writer.lock);
     return condition;
 }

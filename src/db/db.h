@@ -123,8 +123,9 @@ NODISCARD enum err db_snapshot_resume(struct db_conn *conn);
  * ERR_DB when it is another program's. `why` names file and reason. */
 NODISCARD enum err db_open(struct db **ret, str dir, unsigned readers_n, struct arena *a,
                            struct error *why);
-/* Commits what is queued, checkpoints, closes. No reader may be in use. */
-void db_close(struct db *db);
+/* Commits what is queued, checkpoints, closes. No reader may be in use. The db is gone in any case;
+ * an error tells why the last checkpoint failed: then the log stays, with all that it holds. */
+enum err db_close(struct db *db);
 
 /* Opens DIR/berth.db as it is, for reading only: nothing is created, migrated or recovered, and
  * db_tx must not be called. Statements that need a newer schema than the file's fail when they are
@@ -178,6 +179,10 @@ struct db_condition {
     /* OK, or why the last transaction that wrote could not be begun or committed. While there are
      * no jobs the writer tries by itself, so that this does not outlive its cause. */
     enum err writing;
+    /* OK, or why what is durable in the log cannot be copied into the database's file. Writing goes
+     * on; the log grows, and the next process may not write until it could copy that log. Tried
+     * again all the time. */
+    enum err upkeep;
 };
 /* Any thread. */
 struct db_condition db_condition(struct db *db);

@@ -158,8 +158,9 @@ struct db_driver {
     const atomic_uint *(*count_of_changes)(struct db_conn *writer);
 
     /* Called by the writer between transactions: after each commit, and with `idle` when no job
-     * came for setup->idle_ms. True: call again when idle. */
-    bool (*maintain)(struct db_conn *writer, bool idle);
+     * came for setup->idle_ms. *again, which is always set: call again when idle. The result is
+     * db_condition.upkeep: what the last attempt, now or before, came to. */
+    enum err (*maintain)(struct db_conn *writer, bool idle, bool *again);
     /* Commits something that changes nothing, to learn whether that can be done. Does not wait. */
     enum err (*probe)(struct db_conn *writer);
 };

@@ -12,6 +12,8 @@
  */
 #include "db/db_sqlite.h"
 
+#include "base/metrics.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -64,6 +66,7 @@ struct db_link {
     int wal_pages;               /* written to it */
     int wal_next_pages;          /* at this many, checkpoint though busy */
     bool wal_pending;            /* some of them are not in the database file yet */
+    enum err checkpoint_error;   /* OK: the last checkpoint did not fail */
     bool locked;                 /* the last transaction met a stranger's lock */
     int64_t changes_before;      /* sqlite3_total_changes64 when the transaction began */
     struct sqlite_guard guard;   /* the writer's */
@@ -447,8 +450,9 @@ static void checkpoint(struct db_conn *conn, int mode)
     int pages = 0, moved = 0;
     sqlite3_busy_timeout(link->db, 0);
     int rc = sqlite3_wal_checkpoint_v2(link->db, "main", mode, &pages, &moved);
-    if (rc && rc != SQLITE_BUSY)
-        sqlite_fail(conn);
+    link->checkpoint_error = rc && rc != SQLITE_BUSY ? sqlite_fail(conn) : OK;
+    if (link->checkpoint_error)
+        metric_add(METRIC_DB_CHECKPOINT_FAILURES, 1);
     sqlite3_busy_timeout(link->db, SQLITE_BUSY_MS);
     if (pages >= 0) /* -1: it failed before it knew */
         link->wal_pages = pages;
@@ -459,7 +463,7 @@ static void checkpoint(struct db_conn *conn, int mode)
 
 /* Busy: only when the WAL has grown by checkpoint_pages since the last attempt, since a reader may
  * keep old pages in it. Idle: whenever something is left to move. */
-static bool maintain(struct db_conn *conn, bool idle)
+static enum err maintain(struct db_conn *conn, bool idle, bool *again)
 {
     struct db_link *link = conn->link;
     if (!idle) {
@@ -469,14 +473,16 @@ static bool maintain(struct db_conn *conn, bool idle)
             checkpoint(conn, SQLITE_CHECKPOINT_PASSIVE);
             link->wal_next_pages = link->wal_pages + (int)conn->setup->checkpoint_pages;
         }
-        return true;
+        *again = true;
+        return link->checkpoint_error;
     }
     if (link->wal_pages > WAL_BIG_PAGES)
         checkpoint(conn, SQLITE_CHECKPOINT_TRUNCATE);
     else if (link->wal_pending)
         checkpoint(conn, SQLITE_CHECKPOINT_PASSIVE);
     sqlite3_db_release_memory(link->db);
-    return link->wal_pending;
+    *again = link->wal_pending;
+    return link->checkpoint_error;
 }
 
 static uint64_t size_of(str dir, const char *name)

@@ -15,6 +15,7 @@
 #include "db/db_writer.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "db/db_hot.h"
 
@@ -223,15 +224,37 @@ static bool wait_for_jobs(struct db_writer *w, bool upkeep, bool *stop)
     return jobs;
 }
 
-/* True: call again when idle. */
+/* True: call again when idle. Told once, though tried every second. */
+static bool maintain(struct db_writer *w, bool idle)
+{
+    bool again;
+    enum err e = w->conn->setup->driver->maintain(w->conn, idle, &again);
+    if (e == w->upkeep) /* no other thread writes it */
+        return again;
+    if (e)
+        LOG(WARN, "checkpoint_fails", log_err(e), log_cstr("database", w->conn->error),
+            log_cstr("effect", "the database's log grows, and nothing may be written after the "
+                               "next start"));
+    else
+        LOG(INFO, "checkpoint_done_again");
+    pthread_mutex_lock(&w->lock);
+    w->upkeep = e;
+    memcpy(w->error, w->conn->error, sizeof w->error);
+    pthread_mutex_unlock(&w->lock);
+    return again;
+}
+
+/* True: call again when idle. Where upkeep begins to fail, perhaps writing does as well: after the
+ * start nobody may have tried yet. */
 static bool idle(struct db_writer *w)
 {
     const struct db_driver *driver = w->conn->setup->driver;
-    bool again = driver->maintain(w->conn, true);
+    enum err upkeep = w->upkeep;
+    bool again = maintain(w, true);
     enum err trouble = w->trouble; /* no other thread writes it */
     if (atomic_load(w->conn->damaged))
         trouble = ERR_DB_CORRUPT;
-    else if (trouble)
+    else if (trouble || (w->upkeep && !upkeep))
         trouble = driver->probe(w->conn);
     pthread_mutex_lock(&w->lock);
     w->counters.upkeep++;
@@ -248,7 +271,7 @@ static void *writer_main(void *arg)
     while (!stop) {
         if (wait_for_jobs(w, upkeep, &stop)) {
             run_group(w);
-            upkeep = w->conn->setup->driver->maintain(w->conn, false) || w->trouble;
+            upkeep = maintain(w, false) || w->trouble;
         } else if (!stop) {
             upkeep = idle(w);
         }

@@ -18,6 +18,7 @@ struct db_writer {
     bool sleeping, stopping;
     struct db_counters counters;
     enum err trouble; /* db_condition.writing */
+    enum err upkeep;  /* db_condition.upkeep */
     char error[DB_ERROR_MAX];
 };
 

@@ -1,3 +1,4 @@
+#include "base/metrics.h"
 #include "db/db_fixture.h"
 
 #include <errno.h>
@@ -21,6 +22,22 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
     return fdatasync(fd);
+}
+
+/* Its writes into the database's file end here; those into the log do not fail. */
+static atomic_bool database_fails;
+
+ssize_t pwrite64(int fd, const void *p, size_t n, off64_t at)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t path_n = readlink(link, path, sizeof path);
+    if (atomic_load(&database_fails) && path_n > 0 &&
+        str_ends(str_make(path, (size_t)path_n), STR("/berth.db"))) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, p, n, at);
 }
 
 struct held_add {
@@ -241,6 +258,71 @@ static void commits_are_synced(void)
     db_close(db);
 }
 
+static void await_upkeep(struct db *db, enum err e)
+{
+    while (db_condition(db).upkeep != e)
+        sched_yield();
+}
+
+static void failing_checkpoints_are_told(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    setup.idle_ms = 1;
+    struct db *db = fixture_open(&setup);
+    CHECK_INT(db_tx(db, fixture_add, named("before")), OK);
+    CHECK_INT(db_condition(db).upkeep, OK);
+    atomic_store(&database_fails, true);
+    int64_t failures = metric_value_at(METRIC_DB_CHECKPOINT_FAILURES, 0);
+    CHECK_INT(db_tx(db, fixture_add, named("meanwhile")), OK);
+    await_upkeep(db, ERR_IO);
+    CHECK(metric_value_at(METRIC_DB_CHECKPOINT_FAILURES, 0) > failures);
+    CHECK(str_contains(db_writer_error_text(db, &a), STR("disk I/O error")));
+    CHECK_INT(db_tx(db, fixture_add, named("still")), OK);
+    CHECK_INT(db_condition(db).upkeep, ERR_IO); /* a commit says nothing about it */
+    CHECK_INT(db_condition(db).writing, OK);
+    atomic_store(&database_fails, false);
+    await_upkeep(db, OK);
+    CHECK_INT(fixture_count(db), 3);
+    CHECK_INT(db_close(db), OK);
+}
+
+static void failing_checkpoints_are_told_under_load(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    setup.checkpoint_pages = 1;
+    struct db *db = fixture_open(&setup);
+    atomic_store(&database_fails, true);
+    CHECK_INT(db_tx(db, fixture_add, named("one")), OK);
+    await_upkeep(db, ERR_IO);
+    atomic_store(&database_fails, false);
+    CHECK_INT(db_tx(db, fixture_add, named("two")), OK);
+    await_upkeep(db, OK);
+    CHECK_INT(db_close(db), OK);
+}
+
+static void a_log_that_is_left_is_told(void)
+{
+    ARENA_CLEANUP struct arena a = {0};
+    struct db_setup setup = fixture_setup(fixture_dir(&a));
+    struct db *db = fixture_open(&setup);
+    CHECK_INT(db_tx(db, fixture_add, named("one")), OK);
+    atomic_store(&database_fails, true);
+    CHECK_INT(db_close(db), ERR_IO);
+    setup.idle_ms = 1;
+    db = fixture_open(&setup); /* and before anybody writes it is known that nobody can */
+    while (db_condition(db).writing != ERR_IO)
+        sched_yield();
+    CHECK_INT(db_condition(db).upkeep, ERR_IO);
+    atomic_store(&database_fails, false);
+    await_upkeep(db, OK);
+    while (db_condition(db).writing != OK)
+        sched_yield();
+    CHECK_INT(fixture_count(db), 1);
+    CHECK_INT(db_close(db), OK);
+}
+
 enum { THREADS = 8, EACH = 40 };
 
 struct crowd {
@@ -297,4 +379,7 @@ TESTS({"jobs share a commit", jobs_share_a_commit},
       {"a lost transaction fails only the culprit", a_lost_transaction_fails_only_the_culprit},
       {"a full disk fails who needs it", a_full_disk_fails_who_needs_it},
       {"nothing is acknowledged after a failed sync", nothing_is_acknowledged_after_a_failed_sync},
-      {"commits are synced", commits_are_synced}, {"many threads", many_threads})
+      {"commits are synced", commits_are_synced},
+      {"failing checkpoints are told", failing_checkpoints_are_told},
+      {"failing checkpoints are told under load", failing_checkpoints_are_told_under_load},
+      {"a log that is left is told", a_log_that_is_left_is_told}, {"many threads", many_threads})

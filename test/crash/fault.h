@@ -22,7 +22,7 @@ struct fault_control {
     uint32_t armed, kinds, first, always, after;
     int32_t error; /* errno; 0: kill */
     uint32_t seen, hits;
-    char pattern[64]; /* part of the path below the root; empty: all */
+    char pattern[64]; /* part of the path below the root, or its end with "$"; empty: all */
     char where[256];  /* path of the last hit */
 };
 
@@ -56,11 +56,19 @@ static void fault_kill(void)
         pause();
 }
 
+static bool fault_matches(const char *path, const char *pattern)
+{
+    size_t n = strlen(pattern), path_n = strlen(path);
+    if (!n || pattern[n - 1] != '$')
+        return strstr(path, pattern) != NULL;
+    return path_n >= n - 1 && strncmp(path + path_n - (n - 1), pattern, n - 1) == 0;
+}
+
 /* True: the call is to return -1, errno is set. Under the recorder's lock. */
 static bool fault_hits(const char *path)
 {
     struct fault_control *c = fault_page;
-    if (!path || (c->pattern[0] && !strstr(path, c->pattern)))
+    if (!path || !fault_matches(path, c->pattern))
         return false;
     uint32_t n = ++c->seen;
     if (c->always ? n < c->first : n != c->first)

@@ -14,6 +14,7 @@ import pytest
 
 from lib import faults
 from lib.fsck import assert_sound
+from lib.metrics import Snapshot
 from lib.oci import CONFIG, IMAGE, LAYER, Client, descriptor, digest, dump, randbytes
 from lib.server import BINARY, Server, run
 
@@ -82,6 +83,40 @@ class Registry:
         assert self.client.manifest("d/app", "one").body == self.body
         assert self.client.manifest("d/app", "two").body == self.second
         assert self.client.blob("d/app", digest(self.layer)).body == self.layer
+
+
+def test_the_database_file_alone_fails(berth, control):
+    """The log beside it does not: what is pushed is durable there, but cannot leave it."""
+    registry = Registry(berth({**SETTINGS, "metrics.listen": "127.0.0.1:0"},
+                              env=control.environment()))
+    server, client = registry.server, registry.client
+
+    def checkpoint():
+        return client.get("/readyz").json()["checkpoint"]
+
+    def events(name):
+        return [f["level"] for f in server.events(name)]
+
+    assert checkpoint() == "ok"
+    control.arm(faults.WRITE, error=errno.EIO, pattern="berth.db$", always=True)
+    assert client.put_manifest("d/app", "two", registry.second).status == 201
+    assert server.waits(lambda: events("checkpoint_fails") == ["warn"])
+    assert client.put_manifest("d/app", "three", registry.second).status == 201
+    assert checkpoint() == "fails" and Snapshot(server).value("berth_db_checkpoint_failures_total")
+    assert server.events("checkpoint_fails")[0]["error"] == "IO"
+    client.close()
+    server.stop()
+    assert events("checkpoint_left") == ["warn"] and events("checkpoint_fails") == ["warn"]
+
+    server.start()  # told without a push
+    assert server.waits(lambda: client.get("/readyz").status == 503)
+    registry.refuses(500)
+    assert client.manifest("d/app", "three").body == registry.second
+    assert control.disarm()[0]
+    assert server.waits(lambda: client.get("/readyz").status == 200 and checkpoint() == "ok")
+    registry.keeps()
+    server.stop()
+    assert_sound(server.data)
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)

@@ -419,7 +419,8 @@ def test_health(alive, nobody):
     answer = ready.json()
     build = dict(next(iter(Snapshot(alive).all("berth_build_info"))))
     assert answer == {"status": "ready", "version": build["version"],
-                      "schema": int(build["schema"]), "damaged_blobs": 0}
+                      "schema": int(build["schema"]), "damaged_blobs": 0,
+                      "checkpoint": "ok"}
 
 
 def test_a_server_that_stops_is_not_ready(berth):
