@@ -136,7 +136,26 @@ static bool remembered(struct passwords *p, const uint8_t *key, uint64_t now_ms)
     return yes;
 }
 
-/* The computation itself, inside the gate: against the user's hash, or for nothing. */
+/* Computes for nothing, at one cost. */
+static void waste(struct passwords *p, str password, unsigned cost)
+{
+    char setting[sizeof p->dummy], got[CRYPT_OUTPUT_SIZE];
+    memcpy(setting, p->dummy, sizeof setting);
+    setting[4] = (char)('0' + cost / 10);
+    setting[5] = (char)('0' + cost % 10);
+    (void)compute(password, setting, got);
+    atomic_fetch_add(&p->dummies, 1);
+}
+
+/* Of a setting that bcrypt took: "$2b$12$". */
+static unsigned cost_of(const char *setting)
+{
+    return (unsigned)(setting[4] - '0') * 10 + (unsigned)(setting[5] - '0');
+}
+
+/* The computation itself, inside the gate: against the user's hash, or for nothing. A wrong
+ * password of a user whose hash is a cheaper one costs the rest as well: 2^c, and 2^c + ... +
+ * 2^(C-1), is 2^C. */
 static bool matches(struct passwords *p, const struct password_attempt *attempt)
 {
     char setting[PASSWORD_HASH_MAX + 1] = {0}, got[CRYPT_OUTPUT_SIZE];
@@ -144,11 +163,13 @@ static bool matches(struct passwords *p, const struct password_attempt *attempt)
         memcpy(setting, attempt->hash.p, attempt->hash.n);
         if (compute(attempt->password, setting, got)) {
             atomic_fetch_add(&p->computed, 1);
-            return str_eq_secret(str_from(got), attempt->hash);
+            bool right = str_eq_secret(str_from(got), attempt->hash);
+            for (unsigned cost = cost_of(setting); !right && cost < p->config.cost; cost++)
+                waste(p, attempt->password, cost);
+            return right;
         }
     }
-    (void)compute(attempt->password, p->dummy, got);
-    atomic_fetch_add(&p->dummies, 1);
+    waste(p, attempt->password, p->config.cost);
     return false;
 }
 

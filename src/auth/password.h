@@ -6,7 +6,8 @@
  *
  * Only "right" is remembered, under HMAC-SHA-256 of user, epoch and password with a key that never
  * leaves this process, so the cache is of no use to who reads it and forgets a changed password at
- * once. An unknown user costs the same computation as a wrong password. */
+ * once. An unknown user costs as much computation as a wrong password, also where the stored hash
+ * is of a lower cost than new ones. One of a higher cost takes longer. */
 #pragma once
 
 #include "base/err.h"
@@ -37,7 +38,7 @@ struct password_config {
 /* What happened since the start; each check adds to at least one. */
 struct password_counts {
     uint64_t computed; /* against a stored hash */
-    uint64_t dummies;  /* spent on an unknown user or an unusable hash */
+    uint64_t dummies;  /* for an unknown user, an unusable hash, or to make up for a cheap one */
     uint64_t cached;
     uint64_t refused; /* the queue was full */
 };

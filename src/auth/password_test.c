@@ -1,7 +1,23 @@
 #include "auth/password.h"
 #include "base/test.h"
 
+#include <crypt.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static atomic_ullong work; /* the sum of 2^cost */
+
+/* In place of libcrypt's. */
+char *crypt_rn(const char *phrase, const char *setting, void *data, int size)
+{
+    CHECK(size >= (int)sizeof(struct crypt_data));
+    char *hash = crypt_r(phrase, setting, data);
+    if (hash[0] == '*')
+        return NULL;
+    atomic_fetch_add(&work, 1ULL << strtoul(setting + 4, NULL, 10));
+    return hash;
+}
 
 /* "U*U" under the salt of all zero bits: the first vector of the crypt_blowfish test suite. */
 static const char *const VECTOR = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -77,6 +93,32 @@ static void unknown_users_cost_a_computation(void)
     passwords_free(p);
 }
 
+/* The time must not tell that there is a user, whatever his hash once cost. */
+static void wrong_passwords_cost_what_unknown_users_do(void)
+{
+    enum { COST = 10 };
+    struct passwords *p = passwords_new(
+        &(struct password_config){.cost = COST, .checks_max = 2, .queue_max = 8, .cache_ms = 1000});
+    char hash[PASSWORD_HASH_MAX + 1];
+    for (unsigned cost = 4; cost <= COST; cost++) {
+        CHECK_INT(password_hash(STR("right"), cost, hash), OK);
+        CHECK(str_starts(str_from(hash), cost < 10 ? STR("$2b$0") : STR("$2b$10")));
+        atomic_store(&work, 0);
+        CHECK_INT(check(p, hash, STR("wrong"), 0), ERR_UNAUTHORIZED);
+        CHECK_INT(atomic_load(&work), 1 << COST);
+        atomic_store(&work, 0);
+        CHECK_INT(check(p, hash, STR("right"), cost * 1000), OK);
+        CHECK_INT(atomic_load(&work), 1 << cost);
+    }
+    const char *const none[] = {NULL, "", "!", "$2b$04$short"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        atomic_store(&work, 0);
+        CHECK_INT(check(p, none[i], STR("wrong"), 0), ERR_UNAUTHORIZED);
+        CHECK_INT(atomic_load(&work), 1 << COST);
+    }
+    passwords_free(p);
+}
+
 static void remembers_only_right_ones(void)
 {
     struct passwords *p = fresh(1000);
@@ -148,6 +190,7 @@ static void full_queue_refuses(void)
 TESTS({"verifies_a_known_vector", verifies_a_known_vector}, {"hashes", hashes},
       {"refuses_what_bcrypt_would_cut", refuses_what_bcrypt_would_cut},
       {"unknown_users_cost_a_computation", unknown_users_cost_a_computation},
+      {"wrong_passwords_cost_what_unknown_users_do", wrong_passwords_cost_what_unknown_users_do},
       {"remembers_only_right_ones", remembers_only_right_ones},
       {"verdicts_belong_to_user_and_epoch", verdicts_belong_to_user_and_epoch},
       {"parallel_checks_share_a_verdict", parallel_checks_share_a_verdict},
