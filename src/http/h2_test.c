@@ -489,7 +489,7 @@ static void heads_without_memory_are_dropped(void)
         config.limits.receive_memory_bytes = 4ull * FAT_SHARE;
         start_with(&p, config);
         peer_set_window(&p, 0);
-        struct stream *s = NULL;
+        struct stream *s = ask_fat(&p, methods[i]);
         while (p.n < STREAMS_MAX)
             s = ask_fat(&p, methods[i]);
         peer_wait(&p, s);

@@ -40,7 +40,7 @@ static enum err end(struct gc_run *run, struct expiring *x)
         x->until_us = INT64_MAX;
     if (!e && row)
         e = db_tx(registry->db, expire_tx, x);
-    x->deleted |= begun;
+    x->deleted = begun || (!e && x->deleted);
     if (x->deleted && registry->uploads)
         atomic_fetch_sub(&registry->uploads_n, 1);
     return e;
