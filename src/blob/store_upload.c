@@ -76,8 +76,7 @@ static int open_file(struct store *s, const char *name, bool create)
     int fd = openat(s->uploads.fd, name, flags, 0600);
     if (fd < 0 && store_shed_files(s, errno))
         fd = openat(s->uploads.fd, name, flags, 0600);
-    /* Not emptied but made anew: a commit of unknown outcome may have made a blob of the old one.
-     */
+    /* Made anew, not emptied: a commit of unknown outcome may have made a blob of the old one. */
     if (fd < 0 && create && errno == EEXIST && unlinkat(s->uploads.fd, name, 0) == 0)
         fd = openat(s->uploads.fd, name, flags, 0600);
     return fd;

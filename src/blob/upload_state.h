@@ -57,8 +57,7 @@ void upload_table_free(struct upload_table *t);
  * is not one. Knows nothing of rows and files: any uuid can be checked out. */
 NODISCARD enum err upload_checkout(struct upload_table *t, str uuid, struct upload **ret);
 /* Gives the upload back. With `keep`, and unless a call on it failed, its file and hash stay in
- * memory for the next request. Else what lies behind `offset` is given back to the disk. NULL-safe.
- */
+ * memory for the next request. Else the disk gets back what lies behind `offset`. NULL-safe. */
 void upload_checkin(struct upload *u, bool keep);
 
 /* Takes file and hash to `offset`, as acknowledged in the row; reads the file only as far as the

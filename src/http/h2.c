@@ -35,12 +35,11 @@ static void say_last(struct h2 *h)
 }
 
 /* RFC 9113 6.8: requests that are on their way when the first GOAWAY arrives are still served. The
- * answer to a PING tells that there are no more. */
+ * answer to a PING, which h2_session.c sends behind it, tells that there are no more. */
 static void say_notice(struct conn *c)
 {
     c->h2->draining = true;
-    (void)nghttp2_submit_shutdown_notice(
-        c->h2->session); /* h2_session.c sends the PING behind it */
+    (void)nghttp2_submit_shutdown_notice(c->h2->session);
     conn_set_timer(c, H2_NOTICE_MS);
 }
 

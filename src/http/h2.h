@@ -110,9 +110,7 @@ void h2_terminate(struct h2 *h, uint32_t code);
 /* Takes in what is there, for one turn. False: the connection is dead. *more: there may be more to
  * read at once. */
 NODISCARD bool h2_input(struct conn *c, bool *more);
-/* For input that waits on. When there is too much already, the stream that it waits for is given
- * up.
- */
+/* For input that waits on: when there is too much, the stream that it waits for is given up. */
 void h2_hold_input(struct conn *c);
 
 /* h2_session.c: what nghttp2 tells, and the bounds on it */
